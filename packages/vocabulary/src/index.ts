@@ -1,0 +1,27 @@
+export { systemClock } from "./clock.ts";
+export type { Clock } from "./clock.ts";
+export { outcomeKinds, requestEnds } from "./delivery-outcome.ts";
+export type { OutcomeKind, RecipientOutcome, RequestEnd, SiteFeedback } from "./delivery-outcome.ts";
+export { destinationKey, requestStates } from "./delivery-request.ts";
+export type { Destination, RequestName, RequestState } from "./delivery-request.ts";
+export { enhancedStatus, parseEnhancedStatus } from "./enhanced-status.ts";
+export type { EnhancedStatus } from "./enhanced-status.ts";
+export { errorCodes, exitCodes, isPostmqError, PostmqError } from "./errors.ts";
+export type { ErrorCode } from "./errors.ts";
+export { countedDomain } from "./mail-domain.ts";
+export { messageOrigins, notifyConditions } from "./message.ts";
+export type {
+  ClientAttributes,
+  Envelope,
+  MessageOrigin,
+  NotifyCondition,
+  Recipient,
+  RecipientState,
+  RemoteReply,
+  StoredRecipient,
+} from "./message.ts";
+export { panic, PanicError } from "./panic.ts";
+export { makeQueueId, parseQueueId, queueIdTimeUs } from "./queue-id.ts";
+export type { QueueId } from "./queue-id.ts";
+export { bellQueues, isMessageQueue, listedQueues, messageQueues, queueMoves } from "./queue-name.ts";
+export type { BellQueue, MessageQueue, QueueMove } from "./queue-name.ts";

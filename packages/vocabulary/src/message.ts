@@ -1,0 +1,81 @@
+/**
+ * What a stored message says of itself besides its content: the envelope and its recipients.
+ *
+ * Source: spec queues.md §2.
+ */
+import type { EnhancedStatus } from "./enhanced-status.ts";
+
+/** How a message came in. `bounce`: made by us (reports). */
+export const messageOrigins = ["smtp", "http", "sendmail", "bounce"] as const;
+export type MessageOrigin = (typeof messageOrigins)[number];
+
+/** The client that handed the message in, for logs and Received. Addresses without brackets. */
+export type ClientAttributes = {
+  readonly name: string;
+  readonly address: string;
+  readonly port?: number;
+  readonly helo?: string;
+  /** SMTP, ESMTP, ESMTPS, ESMTPA …, HTTP, or empty for local submission. */
+  readonly protocol: string;
+  readonly saslMethod?: string;
+  readonly saslUsername?: string;
+  /** Numeric user id of a local submission. */
+  readonly uid?: number;
+};
+
+/** The immutable part of a message's record. */
+export type Envelope = {
+  /** Envelope sender without angle brackets; the empty string is the null sender. */
+  readonly sender: string;
+  readonly origin: MessageOrigin;
+  /** sendmail -F. */
+  readonly fullName?: string;
+  readonly encoding?: "7bit" | "8bit";
+  readonly smtputf8?: boolean;
+  /** DSN ENVID, decoded from xtext. */
+  readonly envid?: string;
+  readonly ret?: "FULL" | "HDRS";
+  readonly client?: ClientAttributes;
+  /** sendmail -t: recipients are still to be read from the headers by cleanup. Only in maildrop. */
+  readonly extractRecipients?: boolean;
+};
+
+export const notifyConditions = ["NEVER", "SUCCESS", "FAILURE", "DELAY"] as const;
+export type NotifyCondition = (typeof notifyConditions)[number];
+
+/** A recipient as handed in or as rewritten. Addresses have no angle brackets. */
+export type Recipient = {
+  readonly address: string;
+  /** The address before rewriting, when it differs. */
+  readonly original?: string;
+  /** DSN ORCPT as "type;address", decoded from xtext. */
+  readonly orcpt?: string;
+  readonly notify?: readonly NotifyCondition[];
+};
+
+/**
+ * A recipient's number in its message; never reused (DESIGN §3 "Outcomes are facts").
+ *
+ * `todo` has been tried never or deferred; `done` needs no more attempts (sent, or failed and reported);
+ * `failed` waits for its report. Source: spec Q3.
+ */
+export type RecipientState =
+  | { readonly kind: "todo" }
+  | { readonly kind: "deferred"; readonly status: EnhancedStatus; readonly reason: string; readonly remote?: RemoteReply }
+  | { readonly kind: "failed"; readonly status: EnhancedStatus; readonly reason: string; readonly remote?: RemoteReply }
+  | { readonly kind: "done" };
+
+/** What the remote server said, for reports: its name and its reply as one line. */
+export type RemoteReply = {
+  readonly host: string;
+  readonly address: string;
+  readonly port: number;
+  /** e.g. "550 5.1.1 no such user"; absent when no reply came. */
+  readonly reply?: string;
+};
+
+/** A recipient as stored: with its number and state. */
+export type StoredRecipient = Recipient & {
+  readonly number: number;
+  readonly state: RecipientState;
+};

@@ -1,0 +1,66 @@
+/**
+ * The queues a message can be in, and every legal move between them.
+ *
+ * The names are Postfix's; each is also the name of a BullMQ queue, whose jobs only ring for somebody to
+ * look (DESIGN §3). `bounce` has jobs but no messages: a report is owed about a message that stays in active.
+ *
+ * Source: spec queues.md §1, DESIGN §2.
+ */
+
+/** Queues that hold messages: each stored message is in exactly one of them (Q9). */
+export const messageQueues = [
+  "maildrop",
+  "incoming",
+  "active",
+  "deferred",
+  "hold",
+  "corrupt",
+] as const;
+export type MessageQueue = (typeof messageQueues)[number];
+
+/** All BullMQ queues: the message queues and `bounce`, in which reports that are owed are rung. */
+export const bellQueues = [...messageQueues, "bounce"] as const;
+export type BellQueue = (typeof bellQueues)[number];
+
+/** Postfix's order of queues in listings. Source: postqueue(1) -p, spec admin-tools.md §1. */
+export const listedQueues = [
+  "maildrop",
+  "active",
+  "incoming",
+  "deferred",
+  "hold",
+] as const satisfies readonly MessageQueue[];
+
+export function isMessageQueue(text: string): text is MessageQueue {
+  return messageQueues.some((name) => name === text);
+}
+
+/** One legal move: from where (`none`: the message is new; `gone` as target: removed), to where, and who may make it. */
+export type QueueMove = {
+  readonly from: MessageQueue | "none";
+  readonly to: MessageQueue | "gone";
+  /** The Lua script under `packages/queue-store/lua` that makes the move. */
+  readonly script: string;
+  /** Who runs it. */
+  readonly by: readonly string[];
+};
+
+/** The table of legal moves. A test compares it with the scripts of queue-store. */
+export const queueMoves: readonly QueueMove[] = [
+  { from: "none", to: "maildrop", script: "commit-messages", by: ["pickup", "sendmail"] },
+  { from: "none", to: "incoming", script: "commit-messages", by: ["smtpd"] },
+  { from: "none", to: "hold", script: "commit-messages", by: ["smtpd"] },
+  { from: "none", to: "incoming", script: "queue-report", by: ["bounce"] },
+  { from: "maildrop", to: "incoming", script: "release-cleaned", by: ["cleanup"] },
+  { from: "maildrop", to: "hold", script: "release-cleaned", by: ["cleanup"] },
+  { from: "maildrop", to: "gone", script: "release-cleaned", by: ["cleanup"] },
+  { from: "incoming", to: "active", script: "import-messages", by: ["qmgr"] },
+  { from: "deferred", to: "active", script: "import-messages", by: ["qmgr"] },
+  { from: "active", to: "incoming", script: "reopen-active", by: ["qmgr"] },
+  { from: "active", to: "deferred", script: "settle-messages", by: ["qmgr"] },
+  { from: "active", to: "gone", script: "settle-messages", by: ["qmgr"] },
+  { from: "maildrop", to: "corrupt", script: "park-corrupt", by: ["cleanup"] },
+  { from: "incoming", to: "corrupt", script: "import-messages", by: ["qmgr"] },
+  { from: "deferred", to: "corrupt", script: "import-messages", by: ["qmgr"] },
+  { from: "active", to: "corrupt", script: "park-corrupt", by: ["qmgr", "bounce"] },
+];
