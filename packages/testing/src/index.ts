@@ -1,9 +1,36 @@
+export { ByteReader, ConnectionEnded, stuff, unstuff } from "./byte-reader.ts";
 export { Child, run } from "./child-process.ts";
 export type { ChildExit, ChildOptions, Finished } from "./child-process.ts";
+export { FakeSmtpServer, smtpStages } from "./fake-smtp-server.ts";
+export type {
+  Behaviour,
+  Decide,
+  FakeSmtpOptions,
+  ReceivedMessage,
+  SmtpStage,
+  StageEvent,
+} from "./fake-smtp-server.ts";
 export { freePort } from "./free-port.ts";
+export { Ledger } from "./ledger.ts";
+export type { LedgerReport } from "./ledger.ts";
+export {
+  hasPostfixTools,
+  SmtpSink,
+  smtpSink,
+  smtpSource,
+  startSmtpSource,
+} from "./postfix-tools.ts";
+export type { DumpedMessage, SinkOptions, SourceOptions } from "./postfix-tools.ts";
+export { PostmqSystem, serviceNames, ServiceProcess, startPostmq } from "./postmq-system.ts";
+export type { PostmqOptions, ServiceName } from "./postmq-system.ts";
 export { RedisServer, startRedis } from "./redis-server.ts";
 export type { RedisOptions } from "./redis-server.ts";
 export { seededRandom } from "./seeded-random.ts";
 export type { SeededRandom } from "./seeded-random.ts";
+export { SmtpClient, sendMail } from "./smtp-client.ts";
+export type { ClientReply, MessageToSend } from "./smtp-client.ts";
+export { TcpProxy } from "./tcp-proxy.ts";
 export { waitFor } from "./wait-for.ts";
 export type { WaitOptions } from "./wait-for.ts";
+export { withStore } from "./with-store.ts";
+export type { StoreUnderTest } from "./with-store.ts";

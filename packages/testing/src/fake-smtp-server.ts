@@ -1,0 +1,338 @@
+/**
+ * A programmable SMTP server: the outside world as a test wants it to be.
+ *
+ * Each stage of a session asks the test's `decide` what to do: answer late, answer something else, cut the connection
+ * before or after the answer, hang for ever, or drip the answer byte by byte. Without a decision it accepts. What
+ * arrives is kept as received, dots unstuffed, line ends untouched.
+ */
+import { createServer } from "node:net";
+import type { AddressInfo, Server, Socket } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
+
+import { ByteReader, ConnectionEnded } from "./byte-reader.ts";
+
+/** In the order of a session. `body`: the first bytes after 354; `dot`: the whole content is in. */
+export const smtpStages = [
+  "greeting",
+  "ehlo",
+  "mail",
+  "rcpt",
+  "data",
+  "body",
+  "dot",
+  "rset",
+  "quit",
+] as const;
+export type SmtpStage = (typeof smtpStages)[number];
+
+/** What the server does instead of accepting at once. */
+export type Behaviour = {
+  /** Waits before it answers. */
+  readonly delayMs?: number;
+  /** Answers this instead, e.g. "451 4.3.0 later" or several lines joined by CRLF. */
+  readonly reply?: string;
+  /** Destroys the connection instead of answering, or right after it. */
+  readonly cut?: "before" | "after";
+  /** Never answers, and reads no more. */
+  readonly hangs?: boolean;
+  /** Answers one byte every so many ms. */
+  readonly dripMs?: number;
+};
+
+export type StageEvent = {
+  readonly stage: SmtpStage;
+  /** 1, 2, … in order of arrival. */
+  readonly connection: number;
+  /** Transactions that this connection finished before. */
+  readonly transaction: number;
+  /** The command's line, or "" for greeting, body and dot. */
+  readonly line: string;
+  readonly sender: string;
+  /** Accepted so far; at `rcpt` without the one that is asked about. */
+  readonly recipients: readonly string[];
+  /** The recipient in question at `rcpt`. */
+  readonly recipient: string;
+  /** The content at `dot`, else empty. */
+  readonly content: Buffer;
+};
+
+/** A message whose final dot arrived. */
+export type ReceivedMessage = {
+  readonly connection: number;
+  readonly sender: string;
+  readonly recipients: readonly string[];
+  /** Parameters after MAIL FROM:<…>, e.g. "SIZE=100 BODY=8BITMIME". */
+  readonly mailParameters: string;
+  /** Headers and body as received, dots unstuffed. */
+  readonly content: Buffer;
+  readonly receivedMs: number;
+  /** What the dot was answered with; "" when the connection was cut or hung instead. */
+  readonly reply: string;
+};
+
+export type FakeSmtpOptions = {
+  readonly port?: number;
+  /** After the host name in the EHLO reply. Default: PIPELINING, SIZE 0, 8BITMIME, ENHANCEDSTATUSCODES, DSN, SMTPUTF8. */
+  readonly keywords?: readonly string[];
+  readonly decide?: Decide;
+  /** Keep contents? Default true; false saves memory in long runs. */
+  readonly keepsContent?: boolean;
+};
+
+export type Decide = (event: StageEvent) => Behaviour | undefined | Promise<Behaviour | undefined>;
+
+type Session = {
+  readonly socket: Socket;
+  readonly reader: ByteReader;
+  readonly connection: number;
+  transaction: number;
+  sender: string;
+  mailParameters: string;
+  recipients: string[];
+};
+
+const defaultKeywords = [
+  "PIPELINING",
+  "SIZE 0",
+  "8BITMIME",
+  "ENHANCEDSTATUSCODES",
+  "DSN",
+  "SMTPUTF8",
+];
+
+const accepting: Readonly<Record<SmtpStage, string>> = {
+  greeting: "220 fake.example.com ESMTP",
+  ehlo: "250 fake.example.com",
+  mail: "250 2.1.0 Ok",
+  rcpt: "250 2.1.5 Ok",
+  data: "354 End data with <CR><LF>.<CR><LF>",
+  body: "",
+  dot: "250 2.0.0 Ok: queued",
+  rset: "250 2.0.0 Ok",
+  quit: "221 2.0.0 Bye",
+};
+
+export class FakeSmtpServer implements AsyncDisposable {
+  /** Asked at each stage; may be changed at any time. */
+  decide: Decide;
+  /** All messages whose dot arrived, in order. */
+  readonly messages: ReceivedMessage[] = [];
+  readonly #server: Server;
+  readonly #keywords: readonly string[];
+  readonly #keepsContent: boolean;
+  readonly #sockets = new Set<Socket>();
+  #connections = 0;
+  #mostConnections = 0;
+
+  constructor(server: Server, options: FakeSmtpOptions) {
+    this.#server = server;
+    this.#keywords = options.keywords ?? defaultKeywords;
+    this.#keepsContent = options.keepsContent ?? true;
+    this.decide = options.decide ?? (() => undefined);
+    server.on("connection", (socket) => this.#accept(socket));
+  }
+
+  static async start(options: FakeSmtpOptions = {}): Promise<FakeSmtpServer> {
+    const server = createServer();
+    const fake = new FakeSmtpServer(server, options);
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(options.port ?? 0, "127.0.0.1", resolve);
+    });
+    return fake;
+  }
+
+  get port(): number {
+    const address: AddressInfo | string | null = this.#server.address();
+    return typeof address === "object" && address !== null ? address.port : 0;
+  }
+
+  /** As `relayhost` wants it. */
+  get relayhost(): string {
+    return `[127.0.0.1]:${this.port}`;
+  }
+
+  /** Open now, idle ones too. */
+  get openConnections(): number {
+    return this.#sockets.size;
+  }
+
+  /** The most that were ever open at once. */
+  get mostConnections(): number {
+    return this.#mostConnections;
+  }
+
+  /** All that were ever opened. */
+  get totalConnections(): number {
+    return this.#connections;
+  }
+
+  /** Messages that we answered with 2xx. */
+  get accepted(): readonly ReceivedMessage[] {
+    return this.messages.filter((message) => message.reply.startsWith("2"));
+  }
+
+  /** Destroys every open connection. */
+  cutAll(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.cutAll();
+    await closed;
+  }
+
+  #accept(socket: Socket): void {
+    socket.setNoDelay(true);
+    this.#sockets.add(socket);
+    this.#connections += 1;
+    this.#mostConnections = Math.max(this.#mostConnections, this.#sockets.size);
+    socket.once("close", () => this.#sockets.delete(socket));
+    const session: Session = {
+      socket,
+      reader: new ByteReader(socket),
+      connection: this.#connections,
+      transaction: 0,
+      sender: "",
+      mailParameters: "",
+      recipients: [],
+    };
+    this.#serve(session).catch((error: unknown) => {
+      socket.destroy();
+      if (!(error instanceof ConnectionEnded)) throw error;
+    });
+  }
+
+  async #serve(session: Session): Promise<void> {
+    await this.#act(session, "greeting");
+    for (;;) {
+      const line = await session.reader.line();
+      const verb = line.slice(0, 4).toUpperCase();
+      if (verb === "QUIT") {
+        await this.#act(session, "quit", { line });
+        session.socket.end();
+        return;
+      }
+      await this.#command(session, verb, line);
+    }
+  }
+
+  async #command(session: Session, verb: string, line: string): Promise<void> {
+    if (verb === "EHLO" || verb === "HELO") {
+      const keywords = verb === "EHLO" ? this.#keywords : [];
+      const lines = [accepting.ehlo.slice(4), ...keywords];
+      const usual = lines.map((text, at) => `250${at === lines.length - 1 ? " " : "-"}${text}`);
+      await this.#act(session, "ehlo", { line, usual: usual.join("\r\n") });
+    } else if (verb === "MAIL") {
+      await this.#mail(session, line);
+    } else if (verb === "RCPT") {
+      const recipient = pathOf(line).address;
+      const reply = await this.#act(session, "rcpt", { line, recipient });
+      if (reply.startsWith("2")) session.recipients.push(recipient);
+    } else if (verb === "DATA") {
+      await this.#data(session, line);
+    } else if (verb === "RSET") {
+      session.recipients = [];
+      await this.#act(session, "rset", { line });
+    } else if (verb === "NOOP") {
+      await write(session.socket, "250 2.0.0 Ok\r\n");
+    } else {
+      await write(session.socket, "502 5.5.2 Error: command not recognized\r\n");
+    }
+  }
+
+  async #mail(session: Session, line: string): Promise<void> {
+    const { address, rest } = pathOf(line);
+    session.sender = address;
+    session.mailParameters = rest;
+    session.recipients = [];
+    await this.#act(session, "mail", { line });
+  }
+
+  async #data(session: Session, line: string): Promise<void> {
+    if (session.recipients.length === 0) {
+      await write(session.socket, "554 5.5.1 Error: no valid recipients\r\n");
+      return;
+    }
+    const start = await this.#act(session, "data", { line });
+    if (!start.startsWith("3")) return;
+    await session.reader.some();
+    await this.#act(session, "body", { usual: "" });
+    const content = await session.reader.content();
+    const record = (reply: string) =>
+      this.messages.push({
+        connection: session.connection,
+        sender: session.sender,
+        recipients: [...session.recipients],
+        mailParameters: session.mailParameters,
+        content: this.#keepsContent ? content : Buffer.alloc(0),
+        receivedMs: Date.now(),
+        reply,
+      });
+    await this.#act(session, "dot", { content, record });
+    session.transaction += 1;
+    session.recipients = [];
+  }
+
+  /** Asks, then answers. @returns the reply, "" when none was sent. @throws ConnectionEnded after a cut */
+  async #act(session: Session, stage: SmtpStage, facts: Facts = {}): Promise<string> {
+    const behaviour = await this.decide({
+      stage,
+      connection: session.connection,
+      transaction: session.transaction,
+      line: facts.line ?? "",
+      sender: session.sender,
+      recipients: session.recipients,
+      recipient: facts.recipient ?? "",
+      content: facts.content ?? Buffer.alloc(0),
+    });
+    const reply = behaviour?.reply ?? facts.usual ?? accepting[stage];
+    const isSilent = behaviour?.hangs === true || behaviour?.cut === "before";
+    // Recorded before the wait, so that a test sees what is in flight.
+    facts.record?.(isSilent ? "" : reply);
+    if (behaviour?.delayMs !== undefined) await this.#wait(session, behaviour.delayMs);
+    if (behaviour?.hangs === true) await this.#hang(session);
+    if (behaviour?.cut === "before") throw new ConnectionEnded("cut before the answer");
+    if (reply !== "") await write(session.socket, `${reply}\r\n`, behaviour?.dripMs);
+    if (behaviour?.cut === "after") throw new ConnectionEnded("cut after the answer");
+    return reply;
+  }
+
+  async #wait(session: Session, ms: number): Promise<void> {
+    await delay(ms);
+    if (session.socket.destroyed) throw new ConnectionEnded("connection ended while it waited");
+  }
+
+  async #hang(session: Session): Promise<never> {
+    session.socket.pause();
+    await new Promise<void>((resolve) => session.socket.once("close", () => resolve()));
+    throw new ConnectionEnded("hung until the end");
+  }
+}
+
+type Facts = {
+  readonly line?: string;
+  readonly recipient?: string;
+  readonly content?: Buffer;
+  readonly usual?: string;
+  readonly record?: (reply: string) => void;
+};
+
+/** The path of MAIL FROM:<path> or RCPT TO:<path>, quoted local parts included, and what follows it. */
+function pathOf(line: string): { readonly address: string; readonly rest: string } {
+  const match = /^[^<]*<((?:"(?:[^"\\]|\\.)*"|[^>"])*)>\s*(.*)$/.exec(line);
+  return { address: match?.[1] ?? "", rest: match?.[2] ?? "" };
+}
+
+async function write(socket: Socket, text: string, dripMs?: number): Promise<void> {
+  if (dripMs === undefined) {
+    socket.write(text, "latin1");
+    return;
+  }
+  for (const byte of text) {
+    if (socket.destroyed) throw new ConnectionEnded("connection ended while it dripped");
+    socket.write(byte, "latin1");
+    await delay(dripMs);
+  }
+}

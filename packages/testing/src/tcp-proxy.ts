@@ -1,0 +1,107 @@
+/**
+ * A TCP proxy that breaks the network between two parts: stalls it, cuts it, or leaves it half open.
+ */
+import { connect, createServer } from "node:net";
+import type { Server, Socket } from "node:net";
+
+type Pair = { readonly client: Socket; readonly target: Socket };
+
+export class TcpProxy implements AsyncDisposable {
+  readonly #server: Server;
+  readonly #pairs = new Set<Pair>();
+  #isPaused = false;
+  #isRefusing = false;
+
+  constructor(server: Server, targetPort: number) {
+    this.#server = server;
+    server.on("connection", (client) => this.#accept(client, targetPort));
+  }
+
+  static async start(targetPort: number): Promise<TcpProxy> {
+    const server = createServer({ allowHalfOpen: true });
+    const proxy = new TcpProxy(server, targetPort);
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    return proxy;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === "object" && address !== null ? address.port : 0;
+  }
+
+  get openConnections(): number {
+    return this.#pairs.size;
+  }
+
+  /** Nothing passes in either direction; connections stay open, new ones are taken and hang. */
+  pause(): void {
+    this.#isPaused = true;
+    for (const { client, target } of this.#pairs) {
+      client.pause();
+      target.pause();
+    }
+  }
+
+  /** Passes on what was held back. */
+  resume(): void {
+    this.#isPaused = false;
+    for (const { client, target } of this.#pairs) {
+      client.resume();
+      target.resume();
+    }
+  }
+
+  /** Resets every connection. New ones are served. */
+  cut(): void {
+    for (const { client, target } of this.#pairs) {
+      client.resetAndDestroy();
+      target.resetAndDestroy();
+    }
+  }
+
+  /** Only the target learns that the connection ended; the client waits for ever. */
+  halfOpen(): void {
+    for (const { client, target } of this.#pairs) {
+      client.pause();
+      target.destroy();
+    }
+  }
+
+  /** New connections are reset at once, or served again. */
+  refuse(isRefusing: boolean): void {
+    this.#isRefusing = isRefusing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.cut();
+    await closed;
+  }
+
+  #accept(client: Socket, targetPort: number): void {
+    if (this.#isRefusing) {
+      client.resetAndDestroy();
+      return;
+    }
+    const target = connect({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true });
+    const pair = { client, target };
+    this.#pairs.add(pair);
+    join(client, target);
+    join(target, client);
+    client.once("close", () => {
+      this.#pairs.delete(pair);
+      target.destroy();
+    });
+    if (this.#isPaused) {
+      client.pause();
+      target.pause();
+    }
+  }
+}
+
+function join(from: Socket, to: Socket): void {
+  from.on("data", (bytes: Buffer) => to.write(bytes));
+  from.on("end", () => to.end());
+  // A failure on one side ends the other; a half-open client is destroyed only with the proxy.
+  from.on("error", () => to.destroy());
+}
