@@ -1,0 +1,14 @@
+export { environmentName } from "./environment.ts";
+export type { Environment } from "./environment.ts";
+export { loadParameters, parseTransports, readSettings, transportParameter } from "./load-parameters.ts";
+export type {
+  Parameters,
+  ParameterSource,
+  Setting,
+  Settings,
+  TransportSuffix,
+} from "./load-parameters.ts";
+export { splitList } from "./parameter-kinds.ts";
+export type { ParameterKind, ParameterReader, ParameterRow } from "./parameter-kinds.ts";
+export { parameterTable } from "./parameters.ts";
+export type { ParameterName } from "./parameters.ts";

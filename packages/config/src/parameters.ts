@@ -1,0 +1,844 @@
+/**
+ * The one table of parameters: a row is the whole truth about one.
+ *
+ * Names and defaults are Postfix's unless the row's source says "postmq". Documents, environment names and the
+ * postconf command come from this table; no default is written anywhere else. A row whose `readBy` is empty belongs
+ * to postmq but is read by nobody yet: setting it warns. A name of Postfix's that has no row here warns as well
+ * (postfix-parameter-names.txt); a name that neither knows is refused.
+ *
+ * Source: postconf(5) of Postfix 3.7; spec parameters.md; DESIGN §7.
+ */
+import {
+  BadValue,
+  count,
+  list,
+  listen,
+  oneOf,
+  path,
+  secretUrl,
+  share,
+  size,
+  text,
+  time,
+  yesNo,
+} from "./parameter-kinds.ts";
+import type { ComputedDefault } from "./parameter-kinds.ts";
+
+/** Ports of `metrics_listen` on one machine. Source: DESIGN §7. */
+const metricsPorts: Readonly<Record<string, number>> = {
+  pickup: 9151,
+  smtpd: 9152,
+  cleanup: 9153,
+  showq: 9154,
+  qmgr: 9155,
+  "smtp-delivery": 9156,
+  bounce: 9157,
+};
+
+const metricsListenDefault: ComputedDefault = {
+  shown:
+    "127.0.0.1 and a port per service: pickup 9151, smtpd 9152, cleanup 9153, showq 9154, qmgr 9155, " +
+    "smtp-delivery 9156, bounce 9157",
+  compute: ({ service }) => {
+    const port = service === undefined ? undefined : metricsPorts[service];
+    return port === undefined ? "" : `127.0.0.1:${port}`;
+  },
+};
+
+/** Source: postconf(5) myhostname; Postfix src/global/mail_params.c check_myhostname. */
+const myhostnameDefault: ComputedDefault = {
+  shown: "this host's name; without a dot, $mydomain (or localdomain) is appended",
+  compute: ({ hostName }, isSet) => {
+    if (hostName.includes(".")) return hostName;
+    return isSet("mydomain") ? `${hostName}.$mydomain` : `${hostName}.localdomain`;
+  },
+};
+
+/** Source: postconf(5) mydomain. */
+const mydomainDefault: ComputedDefault = {
+  shown: "$myhostname without its first label",
+  compute: (_surroundings, _isSet, valueOf) => {
+    const name = valueOf("myhostname");
+    const dot = name.indexOf(".");
+    return dot < 0 ? "localdomain" : name.slice(dot + 1);
+  },
+};
+
+/** Source: postconf(5) mynetworks, mynetworks_style = host. */
+const mynetworksDefault: ComputedDefault = {
+  shown: "this host's own addresses",
+  compute: ({ interfaceAddresses }) =>
+    interfaceAddresses
+      .map((address) => (address.includes(":") ? `[${address}]/128` : `${address}/32`))
+      .join(" "),
+};
+
+const hostNameForm = {
+  pattern: /^[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?$/,
+  saying: "a host name",
+};
+
+const relayRestrictions = [
+  "permit_mynetworks",
+  "permit_sasl_authenticated",
+  "permit_auth_destination",
+  "reject_unauth_destination",
+  "defer_unauth_destination",
+  "reject",
+  "defer",
+] as const;
+
+const relayGuards: readonly string[] = [
+  "reject_unauth_destination",
+  "defer_unauth_destination",
+  "reject",
+  "defer",
+];
+
+/** Source: postconf(5) smtpd_relay_restrictions: a list without a guard is refused, lest it be an open relay. */
+function checkRelayRestrictions(items: readonly string[]): void {
+  const unknown = items.find((item) => !relayRestrictions.some((known) => known === item));
+  if (unknown !== undefined) {
+    throw new BadValue(`"${unknown}" is not supported; these are: ${relayRestrictions.join(", ")}`);
+  }
+  if (!items.some((item) => relayGuards.includes(item))) {
+    throw new BadValue(`at least one of ${relayGuards.join(", ")} must be in it`);
+  }
+}
+
+const noticeClasses = [
+  "bounce",
+  "2bounce",
+  "data",
+  "delay",
+  "policy",
+  "protocol",
+  "resource",
+  "software",
+];
+
+function checkNoticeClasses(items: readonly string[]): void {
+  const unknown = items.find((item) => !noticeClasses.includes(item));
+  if (unknown !== undefined) {
+    throw new BadValue(`"${unknown}" is none of ${noticeClasses.join(", ")}`);
+  }
+}
+
+function checkTransports(items: readonly string[]): void {
+  const bad = items.find((item) => !/^[a-z0-9][a-z0-9-]*(?::(?:smtp|lmtp))?$/.test(item));
+  if (bad !== undefined) throw new BadValue(`"${bad}" is not name or name:kind (kinds: smtp, lmtp)`);
+}
+
+export const parameterTable = {
+  // ------------------------------------------------------------------------------------ this mail system
+
+  myhostname: text({
+    default: myhostnameDefault,
+    form: hostNameForm,
+    readBy: ["smtpd", "pickup", "cleanup", "smtp-delivery", "bounce", "qmgr", "commands"],
+    source: "postconf(5)",
+    about: "Name of this mail system, in the greeting, in Received and in reports.",
+  }),
+  mydomain: text({
+    default: mydomainDefault,
+    form: hostNameForm,
+    readBy: ["qmgr", "smtpd"],
+    source: "postconf(5)",
+    about: "Domain of this mail system.",
+  }),
+  myorigin: text({
+    default: "$myhostname",
+    form: hostNameForm,
+    readBy: ["smtpd", "pickup", "cleanup", "bounce", "commands"],
+    source: "postconf(5)",
+    about: "Domain appended to an address that has none.",
+  }),
+  mydestination: list({
+    default: "",
+    readBy: ["qmgr", "smtpd"],
+    source: "postconf(5); Departs: empty, since postmq delivers to no local mailbox",
+    about: "Domains of the local class: mail for them goes to local_transport.",
+  }),
+  relay_domains: list({
+    default: "",
+    readBy: ["qmgr", "smtpd"],
+    source: "postconf(5)",
+    about: "Domains of the relay class: mail for them is taken from anybody and goes to relay_transport.",
+  }),
+  mynetworks: list({
+    default: mynetworksDefault,
+    bounds: "addresses, net/length without host bits, !exclusions, files of such",
+    readBy: ["smtpd"],
+    source: "postconf(5), mynetworks_style = host; spec V23",
+    about: "Clients that may relay. In containers it must name the clients.",
+  }),
+  mail_name: text({
+    default: "postmq",
+    readBy: ["smtpd"],
+    source: 'postconf(5); Departs: "Postfix" there',
+    about: "Name of the mail system in the greeting and in Received.",
+  }),
+  recipient_delimiter: text({
+    default: "",
+    readBy: ["qmgr", "cleanup"],
+    source: "postconf(5)",
+    about: "Characters that separate a user name from its extension in table look-ups.",
+  }),
+  empty_address_recipient: text({
+    default: "MAILER-DAEMON",
+    readBy: ["qmgr", "bounce", "commands"],
+    source: "postconf(5)",
+    about: "Stands in for the null address where a recipient is needed.",
+  }),
+  enable_long_queue_ids: yesNo({
+    default: "yes",
+    readBy: ["start"],
+    source: "postconf(5); Departs: yes here, and nothing else is offered",
+    about: "Queue ids in the long form, never reused.",
+  }),
+  soft_bounce: yesNo({
+    default: "no",
+    readBy: ["smtpd", "qmgr", "smtp-delivery"],
+    source: "postconf(5)",
+    about: "Turns 5xx into 4xx: nothing is refused or returned for good.",
+  }),
+  syslog_name: text({
+    default: "postmq",
+    form: { pattern: /^[A-Za-z0-9_./-]{1,64}$/, saying: "a short word" },
+    readBy: [
+      "pickup",
+      "smtpd",
+      "cleanup",
+      "qmgr",
+      "smtp-delivery",
+      "bounce",
+      "showq",
+      "commands",
+      "start",
+    ],
+    source: "postconf(5); Departs: postmq here; set postfix for old log tools",
+    about: "Prefix of log lines.",
+  }),
+
+  // -------------------------------------------------------------------------------------------- routing
+
+  relayhost: text({
+    default: "",
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "Next hop of mail for the relay and default classes: host, [host] or [host]:port.",
+  }),
+  transport_maps: list({
+    default: "",
+    bounds: "tables, type:name",
+    readBy: ["qmgr"],
+    source: "postconf(5), transport(5)",
+    about: "Tables that give transport:nexthop by recipient.",
+  }),
+  default_transport: text({
+    default: "smtp",
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "transport:nexthop of the default class.",
+  }),
+  relay_transport: text({
+    default: "relay",
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "transport:nexthop of the relay class.",
+  }),
+  local_transport: text({
+    default: "error:5.1.1 no local mailboxes here",
+    readBy: ["qmgr"],
+    source: "postconf(5); Departs: local:$myhostname there",
+    about: "transport:nexthop of the local class.",
+  }),
+  transports: list({
+    default: "smtp, relay:smtp, lmtp, slow:smtp",
+    bounds: "name or name:kind, kinds smtp and lmtp",
+    check: checkTransports,
+    readBy: ["qmgr", "smtp-delivery"],
+    source: "postmq; stands for master(5)",
+    about: "Delivery transports.",
+  }),
+
+  // ------------------------------------------------------------------------------------------ scheduling
+
+  minimal_backoff_time: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S5",
+    about: "Shortest rest between two attempts to deliver a deferred message.",
+  }),
+  maximal_backoff_time: time({
+    default: "4000s",
+    min: "1s",
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S5",
+    about: "Longest rest between two attempts to deliver a deferred message.",
+  }),
+  maximal_queue_lifetime: time({
+    default: "5d",
+    unit: "d",
+    max: "8640000s",
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "Age after which a failed attempt returns a message to its sender; 0: one try.",
+  }),
+  bounce_queue_lifetime: time({
+    default: "5d",
+    unit: "d",
+    max: "8640000s",
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "The same for messages with the null sender; never more than maximal_queue_lifetime.",
+  }),
+  queue_run_delay: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "Deferred messages are due at whole multiples of this, as Postfix's queue runs are.",
+  }),
+  transport_retry_time: time({
+    default: "60s",
+    min: "1s",
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "Pause of a transport that nobody serves.",
+  }),
+  qmgr_message_active_limit: count({
+    default: "20000",
+    min: 1,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S1",
+    about: "Messages in the active queue at most.",
+  }),
+  qmgr_message_recipient_limit: count({
+    default: "20000",
+    min: 1,
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "Recipients that the scheduler holds in memory at most.",
+  }),
+  default_destination_concurrency_limit: count({
+    default: "20",
+    isPerTransport: true,
+    readBy: ["qmgr", "smtp-delivery"],
+    source: "postconf(5)",
+    about: "Deliveries to one destination at once at most; 0: no limit.",
+  }),
+  default_destination_recipient_limit: count({
+    default: "50",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "Recipients in one delivery request at most; 0: no limit.",
+  }),
+
+  // --------------------------------------------------------------------------------------------- content
+
+  message_size_limit: size({
+    default: "10240000",
+    readBy: ["smtpd", "pickup", "cleanup", "commands"],
+    source: "postconf(5)",
+    about: "Largest message in bytes; 0: no limit.",
+  }),
+  header_size_limit: size({
+    default: "102400",
+    min: 1,
+    readBy: ["smtpd", "cleanup"],
+    source: "postconf(5)",
+    about: "Bytes of one header at most; the rest of it is dropped.",
+  }),
+  line_length_limit: size({
+    default: "2048",
+    min: 512,
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "Longest SMTP command line in bytes.",
+  }),
+  hopcount_limit: count({
+    default: "50",
+    min: 1,
+    readBy: ["smtpd", "cleanup"],
+    source: "postconf(5)",
+    about: "Received headers at most; a message with more is looping and is refused.",
+  }),
+  duplicate_filter_limit: count({
+    default: "1000",
+    readBy: ["smtpd", "cleanup"],
+    source: "postconf(5); spec R15",
+    about: "Recipients remembered for dropping duplicates; 0: no limit.",
+  }),
+  message_drop_headers: list({
+    default: "bcc, content-length, resent-bcc, return-path",
+    readBy: ["smtpd", "cleanup"],
+    source: "postconf(5); spec R4",
+    about: "Headers removed from every message.",
+  }),
+  undisclosed_recipients_header: text({
+    default: "",
+    readBy: ["smtpd", "cleanup"],
+    source: "postconf(5)",
+    about: "Header added to a message that names no recipient.",
+  }),
+
+  // ------------------------------------------------------------------------------------------------ smtpd
+
+  smtpd_listen: listen({
+    default: "127.0.0.1:2525",
+    readBy: ["smtpd"],
+    source: "postmq; stands for master(5)",
+    about: "Where the SMTP server listens.",
+  }),
+  smtpd_banner: text({
+    default: "$myhostname ESMTP $mail_name",
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "Text after 220 in the greeting.",
+  }),
+  smtpd_timeout: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "How long the server waits for a client.",
+  }),
+  smtpd_recipient_limit: count({
+    default: "1000",
+    min: 1,
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "Recipients of one message at most.",
+  }),
+  smtpd_recipient_overshoot_limit: count({
+    default: "1000",
+    min: 1,
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "Recipients beyond smtpd_recipient_limit that are refused before each counts as an error.",
+  }),
+  smtpd_soft_error_limit: count({
+    default: "10",
+    min: 1,
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "Errors after which replies to errors are delayed.",
+  }),
+  smtpd_hard_error_limit: count({
+    default: "20",
+    min: 1,
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "Errors after which the session ends.",
+  }),
+  smtpd_error_sleep_time: time({
+    default: "1s",
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "Delay of a reply after smtpd_soft_error_limit errors.",
+  }),
+  smtpd_junk_command_limit: count({
+    default: "100",
+    min: 1,
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "NOOP, VRFY, RSET and the like before each counts as an error.",
+  }),
+  smtpd_helo_required: yesNo({
+    default: "no",
+    readBy: ["smtpd"],
+    source: "postconf(5)",
+    about: "MAIL needs HELO or EHLO before it.",
+  }),
+  smtpd_relay_restrictions: list({
+    default: "permit_mynetworks, permit_sasl_authenticated, defer_unauth_destination",
+    bounds: relayRestrictions.join(", "),
+    check: checkRelayRestrictions,
+    readBy: ["smtpd"],
+    source: "postconf(5); Departs: only these restrictions",
+    about: "Who may send to where; the first that decides wins.",
+  }),
+  smtpd_forbid_bare_newline: oneOf(["no", "normalize", "reject"], {
+    default: "normalize",
+    readBy: ["smtpd"],
+    source: "postconf(5) of 3.9; Departs: normalize here; spec security.md 1",
+    about: "Lines that end in LF alone: taken as they are, made CRLF, or refused.",
+  }),
+  smtpd_forbid_unauth_pipelining: yesNo({
+    default: "yes",
+    readBy: ["smtpd"],
+    source: "postconf(5) of 3.9; Departs: yes here",
+    about: "Ends the session of a client that talks before its turn.",
+  }),
+
+  // --------------------------------------------------------------------------------------- smtp-delivery
+
+  smtp_delivery_concurrency: count({
+    default: "50",
+    min: 1,
+    max: 1000,
+    readBy: ["smtp-delivery"],
+    source: "postmq",
+    about: "Deliveries that one worker process runs at once.",
+  }),
+  smtp_connect_timeout: time({
+    default: "30s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for a TCP connection; 0: the system's.",
+  }),
+  smtp_helo_timeout: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for the greeting, and for EHLO.",
+  }),
+  smtp_mail_timeout: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for MAIL.",
+  }),
+  smtp_rcpt_timeout: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for RCPT.",
+  }),
+  smtp_data_init_timeout: time({
+    default: "120s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for DATA.",
+  }),
+  smtp_data_xfer_timeout: time({
+    default: "180s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for each write of the content.",
+  }),
+  smtp_data_done_timeout: time({
+    default: "600s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for the reply to the final dot.",
+  }),
+  smtp_rset_timeout: time({
+    default: "20s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for RSET.",
+  }),
+  smtp_quit_timeout: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for QUIT.",
+  }),
+  smtp_helo_name: text({
+    default: "$myhostname",
+    form: {
+      pattern: /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,253}[A-Za-z0-9_])?|\[[0-9A-Za-z:.]+\])$/,
+      saying: "a host name or an address in brackets",
+    },
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Name in EHLO.",
+  }),
+  smtp_bind_address: text({
+    default: "",
+    form: { pattern: /^(?:\d{1,3}(?:\.\d{1,3}){3})?$/, saying: "an IPv4 address, or empty" },
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Source address of connections over IPv4.",
+  }),
+  smtp_mx_address_limit: count({
+    default: "5",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Addresses tried per next hop; 0: all.",
+  }),
+  smtp_mx_session_limit: count({
+    default: "2",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Sessions tried per next hop; 0: no limit.",
+  }),
+  smtp_randomize_addresses: yesNo({
+    default: "yes",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Shuffles servers of equal preference.",
+  }),
+  smtp_address_preference: oneOf(["any", "ipv4", "ipv6"], {
+    default: "any",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Which addresses of a server are tried first.",
+  }),
+  smtp_line_length_limit: count({
+    default: "998",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Longer lines of content are broken with CRLF and a space; 0: never.",
+  }),
+  smtp_skip_5xx_greeting: yesNo({
+    default: "yes",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "A server that greets with 5xx is skipped, and the next one tried.",
+  }),
+  smtp_connection_cache_time_limit: time({
+    default: "2s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "How long an idle connection is kept.",
+  }),
+  smtp_connection_reuse_time_limit: time({
+    default: "300s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "How long a connection is used over and over.",
+  }),
+  smtp_connection_reuse_count_limit: count({
+    default: "0",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Deliveries over one connection; 0: no limit.",
+  }),
+  smtp_allow_private_addresses: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postmq; spec security.md 10",
+    about: "Delivers to loopback, private and link-local addresses that DNS gave for a domain.",
+  }),
+  delay_logging_resolution_limit: count({
+    default: "2",
+    max: 6,
+    readBy: ["qmgr", "smtp-delivery"],
+    source: "postconf(5)",
+    about: "Decimals of delays in log lines at most.",
+  }),
+
+  // ----------------------------------------------------------------------------------------------- bounce
+
+  bounce_size_limit: size({
+    default: "50000",
+    readBy: ["bounce"],
+    source: "postconf(5)",
+    about: "Originals larger than this go into reports with their headers only.",
+  }),
+  double_bounce_sender: text({
+    default: "double-bounce",
+    form: { pattern: /^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}$/, saying: "a local part" },
+    readBy: ["bounce"],
+    source: "postconf(5)",
+    about: "Local part of the sender of postmaster notices.",
+  }),
+  notify_classes: list({
+    default: "resource, software",
+    bounds: noticeClasses.join(", "),
+    check: checkNoticeClasses,
+    readBy: ["bounce"],
+    source: "postconf(5)",
+    about: "Which troubles the postmaster is told of.",
+  }),
+
+  // ------------------------------------------------------------------------------------ HTTP and commands
+
+  pickup_listen: listen({
+    default: "127.0.0.1:8025",
+    readBy: ["pickup"],
+    source: "postmq",
+    about: "Where mail can be submitted by HTTP.",
+  }),
+  showq_listen: listen({
+    default: "127.0.0.1:8080",
+    readBy: ["showq"],
+    source: "postmq",
+    about: "Where the queue can be looked at and administered by HTTP.",
+  }),
+  metrics_listen: listen({
+    default: metricsListenDefault,
+    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "start"],
+    source: "postmq",
+    about: "Where each service tells its metrics and its health.",
+  }),
+  api_tokens: path({
+    default: "",
+    readBy: ["pickup", "showq"],
+    source: "postmq; spec security.md 11",
+    about:
+      "File of HTTP tokens, one a line: name, scrypt hash, scopes, allowed senders. Without it pickup and showq " +
+      "refuse to listen on an address that is not loopback.",
+  }),
+  submission_recipient_limit: count({
+    default: "1000",
+    min: 1,
+    readBy: ["pickup"],
+    source: "postmq",
+    about: "Recipients of one HTTP submission at most.",
+  }),
+  submission_url: secretUrl({
+    default: "",
+    schemes: ["http://", "https://"],
+    readBy: [],
+    source: "postmq",
+    about: "Where sendmail submits by HTTP with a token instead of to Redis.",
+  }),
+  authorized_submit_users: list({
+    default: "static:anyone",
+    readBy: ["commands"],
+    source: "postconf(5)",
+    about: "Users who may submit with sendmail.",
+  }),
+  authorized_mailq_users: list({
+    default: "static:anyone",
+    readBy: ["commands"],
+    source: "postconf(5)",
+    about: "Users who may list the queue.",
+  }),
+  authorized_flush_users: list({
+    default: "static:anyone",
+    readBy: [],
+    source: "postconf(5)",
+    about: "Users who may flush the queue.",
+  }),
+
+  // --------------------------------------------------------------------------------------------- the store
+
+  redis_url: secretUrl({
+    default: "",
+    schemes: ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://", "redis+unix://"],
+    readBy: [
+      "pickup",
+      "smtpd",
+      "cleanup",
+      "qmgr",
+      "smtp-delivery",
+      "bounce",
+      "showq",
+      "commands",
+      "start",
+    ],
+    source: "postmq",
+    about: "Where the queue lives. Empty: `npm start` runs a Redis of its own in data_directory.",
+  }),
+  instance_name: text({
+    default: "default",
+    form: { pattern: /^[A-Za-z0-9_-]{1,32}$/, saying: "1 to 32 letters, digits, - and _" },
+    readBy: [
+      "pickup",
+      "smtpd",
+      "cleanup",
+      "qmgr",
+      "smtp-delivery",
+      "bounce",
+      "showq",
+      "commands",
+      "start",
+    ],
+    source: "postmq; DESIGN §5",
+    about: "Which queue system on that Redis: its keys begin with postmq:{name}.",
+  }),
+  data_directory: path({
+    default: "var",
+    readBy: ["start", "smtp-delivery", "commands"],
+    source: "postmq; another meaning in postconf(5)",
+    about: "Local files: the Redis of `npm start`, outcomes that could not be written at exit.",
+  }),
+  drop_directory: path({
+    default: "$data_directory/maildrop",
+    readBy: ["pickup", "commands"],
+    source: "postmq",
+    about: "Where sendmail leaves mail while Redis is away; empty: it exits 75 then.",
+  }),
+  redis_memory_high_water: share({
+    default: "0.8",
+    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "commands"],
+    source: "postmq; DESIGN P9",
+    about: "Part of Redis's maxmemory above which intake refuses mail.",
+  }),
+  worker_heartbeat_time: time({
+    default: "10s",
+    min: "1s",
+    max: "300s",
+    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "commands"],
+    source: "postmq; DESIGN §3",
+    about: "Life of a process's heartbeat in Redis; its claims live as long. Refreshed every fifth of it.",
+  }),
+  leader_lease_time: time({
+    default: "8s",
+    min: "1s",
+    max: "300s",
+    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "commands"],
+    source: "postmq; DESIGN §4",
+    about: "Life of the lease of the scheduler that leads.",
+  }),
+  sweep_interval: time({
+    default: "5s",
+    min: "1s",
+    max: "3600s",
+    readBy: ["qmgr"],
+    source: "postmq; DESIGN §3",
+    about: "How often the leader looks for entries that nobody was rung for.",
+  }),
+  ambiguous_delivery: oneOf(["retry", "hold"], {
+    default: "retry",
+    readBy: ["qmgr"],
+    source: "postmq; DESIGN §3",
+    about: "What becomes of a delivery whose end is unknown after its final dot was sent.",
+  }),
+  crash_limit: count({
+    default: "3",
+    min: 1,
+    readBy: ["qmgr"],
+    source: "postmq; DESIGN §3",
+    about: "Crashes of a process that had this message alone, before it goes to corrupt.",
+  }),
+  fair_share_key: oneOf(["none", "sender_domain", "sasl_username", "client", "tag"], {
+    default: "none",
+    readBy: [],
+    source: "postmq",
+    about: "Whose turns are balanced within a transport.",
+  }),
+  fair_share_weights: list({
+    default: "",
+    readBy: [],
+    source: "postmq",
+    about: "Weight per key of fair_share_key; 1 if absent.",
+  }),
+  destination_grouping: oneOf(["nexthop", "mx"], {
+    default: "nexthop",
+    readBy: [],
+    source: "postmq",
+    about: "What counts as one destination for limits.",
+  }),
+  event_retention: time({
+    default: "7d",
+    unit: "d",
+    readBy: [],
+    source: "postmq",
+    about: "How long a message's timeline is kept.",
+  }),
+  event_memory: size({
+    default: "64M",
+    takesUnits: true,
+    readBy: [],
+    source: "postmq",
+    about: "Size of all timelines together; the oldest go first.",
+  }),
+} as const;
+
+export type ParameterName = keyof typeof parameterTable;
