@@ -1,0 +1,9 @@
+export { cleanUp } from "./clean-up.ts";
+export type {
+  CleanedMessage,
+  CleanedRecipient,
+  CleaningInput,
+  Refusal,
+  RewritingParameters,
+} from "./cleaning.ts";
+export { HeadCollector } from "./head-collector.ts";
