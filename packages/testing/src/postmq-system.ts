@@ -34,8 +34,8 @@ export type PostmqOptions = {
   readonly parameters?: Readonly<Record<string, string>>;
   /** Other environment variables, for all. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Arguments of node, for all: ["--import", "/some/module.mjs"]. */
-  readonly nodeArgs?: readonly string[];
+  /** Arguments of node: ["--import", "/some/module.mjs"]. */
+  readonly nodeArgs?: (name: ServiceName) => readonly string[];
   /** Default: one of its own, which ends with the system. */
   readonly redis?: RedisServer;
   /** The url to give instead of the redis server's own, e.g. of a proxy before it. */
@@ -266,7 +266,7 @@ export class PostmqSystem implements AsyncDisposable {
       ([parameter, port]) => [parameter, `127.0.0.1:${port}`] as const,
     );
     const main = join(repository, "services", slot.name, "src", "main.ts");
-    const args = [...(this.#options.nodeArgs ?? []), main];
+    const args = [...(this.#options.nodeArgs?.(slot.name) ?? []), main];
     const env = { ...this.env, ...asEnvironment(Object.fromEntries(listeners)) };
     slot.runs.push(new ServiceProcess(slot.name, args, env));
   }
