@@ -1,0 +1,77 @@
+/**
+ * The log: one line per event on standard output, in the shape that log tools for Postfix read.
+ *
+ * `<ISO time> <host> <syslog_name>/<service>[<pid>]: <queue id>: text`. Whatever a client sent stays on its line:
+ * control characters become `?`, as in Postfix. User names and passwords in URLs are cut out, and so is whatever
+ * follows AUTH or Bearer.
+ *
+ * Lines of one turn of the event loop leave in one write; what is still held when the process exits is written
+ * synchronously.
+ *
+ * Source: DESIGN "observability"; STYLE §6; spec security.md 3 and 14; Postfix src/util/printable.c.
+ */
+import { hostname } from "node:os";
+import type { QueueId } from "@postmq/vocabulary";
+
+export type Log = {
+  info(text: string, id?: QueueId): void;
+  warning(text: string, id?: QueueId): void;
+  error(text: string, id?: QueueId): void;
+};
+
+export type LogOptions = {
+  /** Parameter syslog_name. */
+  readonly syslogName: string;
+  readonly service: string;
+  /** Takes whole lines; standard output if absent. */
+  readonly write?: (lines: string) => void;
+  readonly nowMs?: () => number;
+};
+
+/** A log of this process. */
+export function openLog(options: LogOptions): Log {
+  const write = options.write ?? openStandardOutput();
+  const nowMs = options.nowMs ?? Date.now;
+  const tag = `${hostname()} ${options.syslogName}/${options.service}[${process.pid}]`;
+  const line = (prefix: string, text: string, id: QueueId | undefined) => {
+    const time = new Date(nowMs()).toISOString();
+    const event = id === undefined ? `${prefix}${text}` : `${id}: ${prefix}${text}`;
+    write(`${time} ${tag}: ${printable(redact(event))}\n`);
+  };
+  return {
+    info: (text, id) => line("", text, id),
+    warning: (text, id) => line("warning: ", text, id),
+    error: (text, id) => line("error: ", text, id),
+  };
+}
+
+/** Control characters, and those that terminals or log readers take for line ends, become `?`. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u2028\u2029\p{Bidi_Control}]/gu, "?");
+}
+
+/** Cuts out user and password of URLs, and credentials after AUTH, Bearer and Basic. */
+export function redact(text: string): string {
+  return text
+    .replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#]*@/gi, "$1***@")
+    .replaceAll(/\b(AUTH\s+[A-Z0-9-]+|Bearer|Basic)\s+[A-Za-z0-9+/=._~-]+/gi, "$1 ***");
+}
+
+/** Gathers lines for one turn of the event loop: one system call for many events. */
+function openStandardOutput(): (lines: string) => void {
+  let held = "";
+  const flush = () => {
+    const lines = held;
+    held = "";
+    if (lines !== "") process.stdout.write(lines);
+  };
+  // Writes to pipes, files and terminals are synchronous on Linux, so the last lines get out.
+  process.on("exit", flush);
+  process.stdout.on("error", () => {
+    // Whoever read the log is gone; there is nobody left to tell, and mail must not wait for it.
+  });
+  return (lines) => {
+    if (held === "") setImmediate(flush);
+    held += lines;
+  };
+}
