@@ -1,0 +1,159 @@
+/**
+ * The Redis that `npm start` runs for itself: durable, never evicting, reachable by this user alone.
+ *
+ * It listens on a Unix socket in a directory of mode 0700 and on no port, so it needs no password. It runs in a
+ * process group of its own, so that Ctrl-C reaches the services and not it: they drain into it. It writes the
+ * append-only file before it answers (`appendfsync always`), which is what a 250 stands on (P1).
+ *
+ * Source: DESIGN §7; §6 P1, P4, P9; spec faults.md 15.
+ */
+import { spawn, type ChildProcess } from "node:child_process";
+import { createHash } from "node:crypto";
+import { chmodSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { createConnection } from "node:net";
+import { tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { PostmqError } from "@postmq/vocabulary";
+
+/** Longest path that a Unix socket address holds, its closing NUL aside. Source: unix(7). */
+const longestSocketPath = 107;
+const logName = "redis.log";
+
+export type OwnRedisPlace = {
+  /** Where the append-only file is. */
+  readonly directory: string;
+  /** What clients connect to; it is also a redis_url. */
+  readonly socketPath: string;
+};
+
+/** Makes the directory for Redis's data and socket. */
+export function prepareOwnRedis(dataDirectory: string): OwnRedisPlace {
+  const directory = join(dataDirectory, "redis");
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  chmodSync(directory, 0o700);
+  return { directory, socketPath: socketPathIn(directory) };
+}
+
+/** The socket lies beside the data, or in a temporary directory of ours where that path would be too long. */
+function socketPathIn(directory: string): string {
+  const wanted = join(directory, "redis.sock");
+  if (Buffer.byteLength(wanted) <= longestSocketPath) return wanted;
+  const name = createHash("sha256").update(directory).digest("hex").slice(0, 16);
+  const elsewhere = join(tmpdir(), `postmq-${name}`);
+  mkdirSync(elsewhere, { recursive: true, mode: 0o700 });
+  // In a directory that all may write to, somebody else may have been first.
+  if (statSync(elsewhere).uid !== process.getuid?.()) {
+    throw new PostmqError("PMQ_STORE_UNFIT", `${elsewhere} belongs to another user`);
+  }
+  chmodSync(elsewhere, 0o700);
+  return join(elsewhere, "redis.sock");
+}
+
+export function spawnOwnRedis(place: OwnRedisPlace): ChildProcess {
+  return spawn("redis-server", ownRedisArguments(place), {
+    cwd: place.directory,
+    detached: true,
+    stdio: "ignore",
+  });
+}
+
+/** Redis keeps its configuration on the command line, so that no file is left to disagree with it. */
+export function ownRedisArguments(place: OwnRedisPlace): readonly string[] {
+  const settings: Readonly<Record<string, string>> = {
+    port: "0",
+    unixsocket: place.socketPath,
+    unixsocketperm: "700",
+    dir: place.directory,
+    logfile: logName,
+    pidfile: join(place.directory, "redis.pid"),
+    daemonize: "no",
+    appendonly: "yes",
+    appendfsync: "always",
+    "aof-load-truncated": "yes",
+    save: "",
+    maxmemory: String(Math.floor(memoryBytes() / 2)),
+    "maxmemory-policy": "noeviction",
+  };
+  return Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
+}
+
+/** What this machine, or the container around this process, has. */
+function memoryBytes(): number {
+  const limit = process.constrainedMemory();
+  return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
+}
+
+/**
+ * Resolves when Redis answers. It may take long: it reads its whole append-only file first.
+ *
+ * @throws the signal's reason when that fires first.
+ */
+export async function untilRedisAnswers(place: OwnRedisPlace, signal: AbortSignal): Promise<void> {
+  while ((await askRedis(place.socketPath, "PING")) !== "+PONG") {
+    await pause(20, undefined, { signal });
+  }
+}
+
+/**
+ * Ends a Redis that an earlier `npm start`, killed by -9, left running on this data. The caller holds the lock of
+ * the data directory, so nobody else can want it; what it answered is on disk.
+ *
+ * @throws PMQ_STORE_UNREACHABLE when it does not end.
+ */
+export async function endLeftRedis(place: OwnRedisPlace, patienceMs: number): Promise<boolean> {
+  const tries = Math.ceil(patienceMs / 50);
+  if ((await askRedis(place.socketPath, "PING")) === undefined) return false;
+  await askRedis(place.socketPath, "SHUTDOWN");
+  for (let attempt = 0; attempt < tries; attempt++) {
+    if ((await askRedis(place.socketPath, "PING")) === undefined) return true;
+    await pause(50);
+  }
+  throw new PostmqError(
+    "PMQ_STORE_UNREACHABLE",
+    `a Redis left on ${place.directory} does not end`,
+    {
+      facts: { directory: place.directory },
+    },
+  );
+}
+
+/** The last words of a Redis that did not come up. */
+export function lastWordsOfRedis(place: OwnRedisPlace): string {
+  try {
+    return readFileSync(join(place.directory, logName), "utf8")
+      .trimEnd()
+      .split("\n")
+      .slice(-5)
+      .join("\n");
+  } catch {
+    // It died before it opened its log.
+    return "(no log)";
+  }
+}
+
+/** @returns the first line of the answer; empty when it hung up or was silent; undefined: nobody listens. */
+function askRedis(socketPath: string, command: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    const socket = createConnection(socketPath);
+    let answer = "";
+    let isConnected = false;
+    const settle = (result: string | undefined): void => {
+      socket.destroy();
+      resolve(result);
+    };
+    socket.setTimeout(1_000, () => settle(""));
+    socket.on("connect", () => {
+      isConnected = true;
+      socket.write(`${command}\r\n`);
+    });
+    socket.on("data", (bytes) => {
+      answer += bytes.toString("latin1");
+      const end = answer.indexOf("\r\n");
+      if (end >= 0) settle(answer.slice(0, end));
+    });
+    socket.on("end", () => settle(""));
+    // Nobody listens, or the file is a leftover: both mean that no Redis is there.
+    socket.on("error", () => settle(isConnected ? "" : undefined));
+  });
+}
