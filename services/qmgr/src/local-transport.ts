@@ -1,0 +1,40 @@
+/**
+ * The transports that qmgr serves itself: `error` fails its recipients, `retry` defers them. No connection is made
+ * and no worker is asked, so that mass failure or deferral does not hold up delivery.
+ *
+ * Their next hop is the text of the outcome, led by a status code: `error:5.1.1 no such user`.
+ *
+ * Source: spec S18; error(8).
+ */
+import { enhancedStatus, parseEnhancedStatus } from "@postmq/vocabulary";
+import type { Destination, EnhancedStatus } from "@postmq/vocabulary";
+
+export type LocalOutcome = {
+  readonly kind: "deferred" | "failed";
+  readonly status: EnhancedStatus;
+  readonly reason: string;
+};
+
+/** What becomes of recipients sent there, or undefined when the destination is for workers. */
+export function localOutcome(destination: Destination): LocalOutcome | undefined {
+  if (destination.transport === "error") {
+    return { kind: "failed", ...splitStatus(destination.nexthop, "5") };
+  }
+  if (destination.transport === "retry") {
+    return { kind: "deferred", ...splitStatus(destination.nexthop, "4") };
+  }
+  return undefined;
+}
+
+/** A code of another class than the transport's is replaced (spec delivery.md §10, class rule). */
+function splitStatus(
+  text: string,
+  statusClass: "4" | "5",
+): { status: EnhancedStatus; reason: string } {
+  const [first = "", ...rest] = text.trim().split(/\s+/);
+  const given = parseEnhancedStatus(first);
+  const reason = given === undefined ? text.trim() : rest.join(" ");
+  const status =
+    given?.startsWith(statusClass) === true ? given : enhancedStatus(`${statusClass}.0.0`);
+  return { status, reason: reason === "" ? "Address is undeliverable" : reason };
+}

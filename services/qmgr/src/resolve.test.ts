@@ -1,0 +1,156 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import { openResolver, withoutExtension } from "./resolve.ts";
+import type { Routing } from "./resolve.ts";
+
+function table(entries: Readonly<Record<string, string>>) {
+  return { isEmpty: Object.keys(entries).length === 0, lookup: (key: string) => entries[key] };
+}
+
+const plain: Routing = {
+  mydestination: ["here.example"],
+  relayDomains: ["relayed.example"],
+  localTransport: "error:5.1.1 no local mailboxes here",
+  relayTransport: "relay",
+  defaultTransport: "smtp",
+  relayhost: "",
+  recipientDelimiter: "+",
+  myorigin: "here.example",
+  transportMaps: table({}),
+  transports: new Set(["smtp", "relay", "slow"]),
+};
+
+function resolve(address: string, changes: Partial<Routing> = {}): string {
+  const resolver = openResolver({ ...plain, ...changes }, () => undefined);
+  const { transport, nexthop } = resolver(address);
+  return `${transport}:${nexthop}`;
+}
+
+describe("resolve", () => {
+  it("sends mail for elsewhere to its own domain by default_transport", () => {
+    assert.equal(resolve("Joe@Far.Example"), "smtp:far.example");
+  });
+
+  it("sends relay and default mail to relayhost, as it is written", () => {
+    assert.equal(
+      resolve("a@far.example", { relayhost: "[127.0.0.1]:2526" }),
+      "smtp:[127.0.0.1]:2526",
+    );
+    assert.equal(resolve("a@relayed.example", { relayhost: "[10.0.0.1]" }), "relay:[10.0.0.1]");
+  });
+
+  it("lets an explicit nexthop in default_transport beat relayhost", () => {
+    const changes = { defaultTransport: "slow:[gw.example]", relayhost: "[other.example]" };
+    assert.equal(resolve("a@far.example", changes), "slow:[gw.example]");
+  });
+
+  it("counts subdomains of relay_domains as relayed, and local domains only exactly", () => {
+    assert.equal(resolve("a@sub.relayed.example"), "relay:sub.relayed.example");
+    assert.equal(resolve("a@notrelayed.example"), "smtp:notrelayed.example");
+    assert.equal(resolve("a@here.example"), "error:5.1.1 no local mailboxes here");
+    assert.equal(resolve("a@sub.here.example"), "smtp:sub.here.example");
+  });
+
+  it("takes an address without a domain as one of myorigin", () => {
+    assert.equal(resolve("root"), "error:5.1.1 no local mailboxes here");
+  });
+
+  it("R20 tries user+ext@domain, user@domain, domain, .parent nearest first, then *", () => {
+    const all: Record<string, string> = {
+      "joe+list@a.b.example": "smtp:one",
+      "joe@a.b.example": "smtp:two",
+      "a.b.example": "smtp:three",
+      ".b.example": "smtp:four",
+      ".example": "smtp:five",
+      "*": "smtp:six",
+    };
+    const seen: string[] = [];
+    for (const key of Object.keys(all)) {
+      seen.push(resolve("Joe+List@A.B.Example", { transportMaps: table(all) }));
+      delete all[key];
+      if (Object.keys(all).length === 0) break;
+    }
+    assert.deepEqual(seen, [
+      "smtp:one",
+      "smtp:two",
+      "smtp:three",
+      "smtp:four",
+      "smtp:five",
+      "smtp:six",
+    ]);
+  });
+
+  it("R20 matches a parent domain only by its dotted form", () => {
+    const transportMaps = table({ "b.example": "slow:" });
+    assert.equal(resolve("a@b.example", { transportMaps }), "slow:b.example");
+    assert.equal(resolve("a@a.b.example", { transportMaps }), "smtp:a.b.example");
+  });
+
+  it("reads the four forms of a transport_maps result", () => {
+    const relayhost = "[gw.example]";
+    const by = (result: string) =>
+      resolve("a@far.example", { relayhost, transportMaps: table({ "far.example": result }) });
+    assert.equal(by("slow:[x]:26"), "slow:[x]:26");
+    assert.equal(by("slow:"), "slow:far.example");
+    assert.equal(by(":[x]"), "smtp:[x]");
+    assert.equal(by(":"), "smtp:[gw.example]");
+    assert.equal(by("error:"), "error:Address is undeliverable");
+  });
+
+  it("lets transport_maps beat the local class", () => {
+    const transportMaps = table({ "here.example": "smtp:[mbox.example]" });
+    assert.equal(resolve("a@here.example", { transportMaps }), "smtp:[mbox.example]");
+  });
+
+  it("S15 fails the null address and bad syntax with 5.1.3", () => {
+    const bad = "error:5.1.3 bad address syntax";
+    assert.equal(resolve(""), bad);
+    assert.equal(resolve("a@"), bad);
+    assert.equal(resolve("a@b..example"), bad);
+    assert.equal(resolve("a@192.0.2.1"), bad);
+    assert.equal(resolve("a@[nonsense]"), bad);
+    assert.equal(resolve("-oQ/tmp@far.example"), bad);
+    assert.equal(resolve("a@b c.example"), bad);
+  });
+
+  it("takes address literals and international domains", () => {
+    assert.equal(resolve("a@[192.0.2.1]"), "smtp:[192.0.2.1]");
+    assert.equal(resolve("a@[IPv6:2001:db8::1]"), "smtp:[ipv6:2001:db8::1]");
+    assert.equal(resolve("a@bücher.example"), "smtp:bücher.example");
+  });
+
+  it("S15 defers what a table that can't be read would have routed, and says so", () => {
+    const troubles: unknown[] = [];
+    const failing = {
+      isEmpty: false,
+      lookup: () => {
+        throw new Error("no such file");
+      },
+    };
+    const resolver = openResolver({ ...plain, transportMaps: failing }, (error) =>
+      troubles.push(error),
+    );
+    assert.deepEqual(resolver("a@far.example"), {
+      transport: "retry",
+      nexthop: "4.3.0 address resolver failure",
+    });
+    assert.equal(troubles.length, 1);
+  });
+
+  it("defers mail for a transport that nobody serves", () => {
+    assert.equal(
+      resolve("a@far.example", { defaultTransport: "uucp" }),
+      "retry:4.3.0 mail transport unavailable",
+    );
+  });
+});
+
+describe("withoutExtension", () => {
+  it("cuts at the first delimiter, but never to nothing and never an owner- name", () => {
+    assert.equal(withoutExtension("joe+a+b", "+"), "joe");
+    assert.equal(withoutExtension("joe-a", "+-"), "joe");
+    assert.equal(withoutExtension("+joe", "+"), "+joe");
+    assert.equal(withoutExtension("owner-list", "-"), "owner-list");
+    assert.equal(withoutExtension("joe+a", ""), "joe+a");
+  });
+});

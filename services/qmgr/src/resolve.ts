@@ -1,0 +1,186 @@
+/**
+ * Where mail for an address goes: its transport and next hop.
+ *
+ * The recipient's domain gives its class (local, relay, default), the class gives a transport and a next hop, and
+ * `transport_maps` overrides both. Whatever can't be resolved becomes an `error` or `retry` destination, so that
+ * every address has an answer and no address can stop the others.
+ *
+ * Departs: sender-given routing (user%domain, domain!user), virtual classes, relocated_maps and sender-dependent
+ * maps are not served yet; the local part is never looked into.
+ *
+ * Source: spec rewriting-and-checks.md §6, R20; S15; trivial-rewrite(8), transport(5).
+ */
+import { isIP } from "node:net";
+import type { Destination } from "@postmq/vocabulary";
+
+export type RoutingTable = {
+  readonly isEmpty: boolean;
+  /** @throws PMQ_TABLE_UNREADABLE */
+  lookup(key: string): string | undefined;
+};
+
+export type Routing = {
+  readonly mydestination: readonly string[];
+  readonly relayDomains: readonly string[];
+  readonly localTransport: string;
+  readonly relayTransport: string;
+  readonly defaultTransport: string;
+  readonly relayhost: string;
+  readonly recipientDelimiter: string;
+  /** Stands for the domain of an address that has none. */
+  readonly myorigin: string;
+  readonly transportMaps: RoutingTable;
+  /** Names of the delivery transports that workers serve. */
+  readonly transports: ReadonlySet<string>;
+};
+
+export type Resolver = (address: string) => Destination;
+
+const badSyntax: Destination = { transport: "error", nexthop: "5.1.3 bad address syntax" };
+const resolverFailure: Destination = {
+  transport: "retry",
+  nexthop: "4.3.0 address resolver failure",
+};
+const unavailable: Destination = {
+  transport: "retry",
+  nexthop: "4.3.0 mail transport unavailable",
+};
+
+/** A resolver that never throws: a table that can't be read defers the address (S15), and says so once per failure. */
+export function openResolver(routing: Routing, onTrouble: (error: unknown) => void): Resolver {
+  const local = new Set(routing.mydestination.map((domain) => domain.toLowerCase()));
+  const relay = new Set(routing.relayDomains.map((domain) => domain.toLowerCase()));
+  return (address) => {
+    const parts = splitAddress(address, routing.myorigin);
+    if (parts === undefined) return badSyntax;
+    const byClass = classDestination(parts.domain, { routing, local, relay });
+    try {
+      const found = lookupTransport(parts, routing);
+      const chosen = found === undefined ? byClass : override(byClass, found, parts.domain);
+      return isServed(chosen, routing) ? chosen : unavailable;
+    } catch (error) {
+      onTrouble(error);
+      return resolverFailure;
+    }
+  };
+}
+
+type AddressParts = {
+  readonly localPart: string;
+  /** Lower case. */
+  readonly domain: string;
+};
+
+function splitAddress(address: string, myorigin: string): AddressParts | undefined {
+  if (address === "" || address.startsWith("-")) return undefined;
+  const at = address.lastIndexOf("@");
+  const localPart = at < 0 ? address : address.slice(0, at);
+  const domain = (at < 0 ? myorigin : address.slice(at + 1)).toLowerCase();
+  return isDomain(domain) ? { localPart, domain } : undefined;
+}
+
+/** A host name or an address literal. A bare IP address is not one (rewriting-and-checks.md §6.1). */
+function isDomain(domain: string): boolean {
+  if (domain.startsWith("[")) return isAddressLiteral(domain);
+  if (domain.length > 255 || isIP(domain) !== 0) return false;
+  return domain
+    .split(".")
+    .every((label) =>
+      /^[\w\u{80}-\u{10ffff}](?:[\w\u{80}-\u{10ffff}-]*[\w\u{80}-\u{10ffff}])?$/u.test(label),
+    );
+}
+
+/** Source: RFC 5321 §4.1.3. */
+function isAddressLiteral(domain: string): boolean {
+  const inside = /^\[(?:ipv6:)?([^\]]+)\]$/.exec(domain)?.[1];
+  return inside !== undefined && isIP(inside) !== 0;
+}
+
+type Classes = {
+  readonly routing: Routing;
+  readonly local: ReadonlySet<string>;
+  readonly relay: ReadonlySet<string>;
+};
+
+/** An explicit next hop in a transport parameter beats relayhost (rewriting-and-checks.md §6.3). */
+function classDestination(domain: string, { routing, local, relay }: Classes): Destination {
+  if (local.has(domain)) return parseTransport(routing.localTransport, domain);
+  const nexthop = routing.relayhost === "" ? domain : routing.relayhost;
+  const transport = isInDomains(domain, relay) ? routing.relayTransport : routing.defaultTransport;
+  return parseTransport(transport, nexthop);
+}
+
+/** relay_domains covers subdomains (postconf(5) parent_domain_matches_subdomains). */
+function isInDomains(domain: string, domains: ReadonlySet<string>): boolean {
+  if (domains.size === 0) return false;
+  if (domains.has(domain)) return true;
+  return parentDomains(domain).some((parent) => domains.has(parent));
+}
+
+/** `b.c` and `c` for `a.b.c`, nearest first. */
+function parentDomains(domain: string): readonly string[] {
+  if (domain.startsWith("[")) return [];
+  const labels = domain.split(".");
+  return labels.slice(1).map((_, index) => labels.slice(index + 1).join("."));
+}
+
+/** `transport:nexthop` or `transport`. */
+function parseTransport(text: string, defaultNexthop: string): Destination {
+  const colon = text.indexOf(":");
+  if (colon < 0) return { transport: text, nexthop: withText(text, defaultNexthop) };
+  const transport = text.slice(0, colon);
+  const nexthop = text.slice(colon + 1).trim();
+  return { transport, nexthop: nexthop === "" ? withText(transport, defaultNexthop) : nexthop };
+}
+
+/** A transport that only tells a text has one, even where none was given (transport(5)). */
+function withText(transport: string, nexthop: string): string {
+  return transport === "error" || transport === "retry" ? "Address is undeliverable" : nexthop;
+}
+
+/** Keys in R20's order: user+ext@domain, user@domain, domain, .parent (nearest first), *. */
+function lookupTransport(parts: AddressParts, routing: Routing): string | undefined {
+  const table = routing.transportMaps;
+  if (table.isEmpty) return undefined;
+  const local = parts.localPart.toLowerCase();
+  const bare = withoutExtension(local, routing.recipientDelimiter);
+  const keys = [
+    `${local}@${parts.domain}`,
+    ...(bare === local ? [] : [`${bare}@${parts.domain}`]),
+    parts.domain,
+    ...parentDomains(parts.domain).map((parent) => `.${parent}`),
+    "*",
+  ];
+  for (const key of keys) {
+    const found = table.lookup(key);
+    if (found !== undefined) return found.trim();
+  }
+  return undefined;
+}
+
+/** The local part up to the first delimiter; whole when it would be empty, or is an owner- or -request name. */
+export function withoutExtension(localPart: string, delimiters: string): string {
+  if (
+    delimiters === "" ||
+    /^(?:mailer-daemon|double-bounce|owner-.*|.*-request)$/i.test(localPart)
+  ) {
+    return localPart;
+  }
+  const at = [...localPart].findIndex(
+    (character, index) => index > 0 && delimiters.includes(character),
+  );
+  return at < 0 ? localPart : [...localPart].slice(0, at).join("");
+}
+
+/** `t:n` sets both, `t:` resets the next hop to the domain, `:n` keeps the transport, `:` changes nothing. */
+function override(current: Destination, found: string, domain: string): Destination {
+  if (found === ":") return current;
+  if (found.startsWith(":"))
+    return { transport: current.transport, nexthop: found.slice(1).trim() };
+  return parseTransport(found, domain);
+}
+
+function isServed(destination: Destination, routing: Routing): boolean {
+  const name = destination.transport;
+  return name === "error" || name === "retry" || routing.transports.has(name);
+}
