@@ -7,8 +7,9 @@
  * Source: spec rewriting-and-checks.md §1 (R1 to R6, R15), §3; DESIGN §2 "cleanup", "smtpd".
  */
 import { scanHeaders } from "@postmq/mail-format";
-import type { CleanedMessage, CleaningInput, Draft, Refusal, Step } from "./cleaning.ts";
+import type { CleanedMessage, CleaningInput, Draft, RefusedMessage, Step } from "./cleaning.ts";
 import { completeAddresses } from "./complete-addresses.ts";
+import { cutLongHeaders } from "./cut-long-headers.ts";
 import { dropHeaders } from "./drop-headers.ts";
 import { removeDuplicates } from "./duplicate-recipients.ts";
 import { extractHeaderRecipients } from "./header-recipients.ts";
@@ -17,24 +18,27 @@ import { mailboxLine } from "./mailbox-line.ts";
 import { addMissingHeaders } from "./missing-headers.ts";
 import { requireRecipients } from "./require-recipients.ts";
 import { startsWithEmptyLine } from "./empty-line.ts";
+import { checkSize } from "./message-size.ts";
 import { prependReceived } from "./trace-header.ts";
 
 const lineFeed = 0x0a;
 
-/** In this order: refusals of the content first, then the envelope, then the headers (R1, R4). */
+/** In this order: the envelope (R1), what may refuse the content, then the headers (R4). */
 const steps: readonly Step[] = [
-  checkHopCount,
   extractHeaderRecipients,
   completeAddresses,
   removeDuplicates,
   requireRecipients,
+  checkSize,
+  checkHopCount,
   dropHeaders,
+  cutLongHeaders,
   addMissingHeaders,
   prependReceived,
 ];
 
 /** The message as it is to be stored, or why it is refused. */
-export function cleanUp(input: CleaningInput): CleanedMessage | Refusal {
+export function cleanUp(input: CleaningInput): CleanedMessage | RefusedMessage {
   const { content } = input;
   const first = mailboxLine(content);
   const scanned = scanHeaders(content.subarray(first.length));
@@ -51,7 +55,9 @@ export function cleanUp(input: CleaningInput): CleanedMessage | Refusal {
   let draft = untouched;
   for (const step of steps) {
     const next = step(draft);
-    if ("kind" in next) return next;
+    if ("kind" in next) {
+      return { ...next, envelope: draft.envelope, recipients: draft.recipients };
+    }
     draft = next;
   }
   const headersEnd = first.length + scanned.headersEnd;

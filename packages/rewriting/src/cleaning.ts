@@ -14,9 +14,10 @@ export type RewritingParameters = {
   readonly hopcount_limit: number;
   readonly message_drop_headers: readonly string[];
   readonly empty_address_recipient: string;
-  readonly enable_original_recipient: boolean;
   readonly duplicate_filter_limit: number;
-  readonly always_add_missing_headers: boolean;
+  readonly header_size_limit: number;
+  readonly message_size_limit: number;
+  readonly undisclosed_recipients_header: string;
 };
 
 export type CleaningInput = {
@@ -25,6 +26,8 @@ export type CleaningInput = {
    * body of any size can stream past.
    */
   readonly content: Buffer;
+  /** Size of the whole message, where it is known already; else its limit is the caller's to keep. */
+  readonly sizeBytes?: number;
   readonly envelope: Envelope;
   readonly recipients: readonly Recipient[];
   readonly id: QueueId;
@@ -51,17 +54,26 @@ export type CleanedMessage = {
   readonly bodyOffset: number;
   readonly envelope: Envelope;
   readonly recipients: readonly CleanedRecipient[];
-  /** For the log line `message-id=<…>`: with its angle brackets; empty if there is none. */
+  /** For the log line `message-id=<…>`: with its angle brackets; `<>` if there is none. */
   readonly messageId: string;
 };
 
-/** The message is refused as a whole: smtpd says so in the dialogue, cleanup makes failed recipients of it. */
+/** Why a message is refused as a whole. */
 export type Refusal = {
   readonly kind: "refused";
   readonly smtpCode: number;
   readonly status: EnhancedStatus;
   /** In Postfix's words, without code and status. */
   readonly text: string;
+};
+
+/**
+ * smtpd refuses in the dialogue. cleanup stores the message as it came, each recipient failed, so that its sender gets
+ * a report: hence the envelope as far as it was rewritten.
+ */
+export type RefusedMessage = Refusal & {
+  readonly envelope: Envelope;
+  readonly recipients: readonly CleanedRecipient[];
 };
 
 /** The message between two steps. */

@@ -1,9 +1,9 @@
 /**
  * Removes recipients that are there already.
  *
- * With `enable_original_recipient`, two are the same only if address, original address, ORCPT and NOTIFY are; else the
- * address alone decides. Upper and lower case are the same. Once `duplicate_filter_limit` different recipients are
- * remembered, later duplicates pass; 0 means no limit.
+ * Two are the same if address, original address, ORCPT and NOTIFY are (`enable_original_recipient` = yes); upper and
+ * lower case are the same. Once `duplicate_filter_limit` different recipients are remembered, later duplicates pass; 0
+ * means no limit.
  *
  * Source: spec R15; Postfix src/global/been_here.c.
  */
@@ -11,11 +11,10 @@ import type { CleanedRecipient, Draft } from "./cleaning.ts";
 
 export function removeDuplicates(draft: Draft): Draft {
   if (draft.recipients.length < 2) return draft;
-  const { duplicate_filter_limit: limit, enable_original_recipient: byOriginal } =
-    draft.input.parameters;
+  const limit = draft.input.parameters.duplicate_filter_limit;
   const seen = new Set<string>();
   const recipients = draft.recipients.filter((recipient) => {
-    const key = byOriginal ? wholeKey(recipient) : recipient.address.toLowerCase();
+    const key = identity(recipient);
     if (seen.has(key)) return false;
     if (limit === 0 || seen.size < limit) seen.add(key);
     return true;
@@ -23,7 +22,7 @@ export function removeDuplicates(draft: Draft): Draft {
   return { ...draft, recipients };
 }
 
-function wholeKey(recipient: CleanedRecipient): string {
+function identity(recipient: CleanedRecipient): string {
   const notify = [...(recipient.notify ?? [])].toSorted().join(",");
   // No part can hold a newline: addresses and ORCPT are refused with one.
   return [recipient.address, recipient.original ?? recipient.address, recipient.orcpt ?? "", notify]

@@ -4,6 +4,7 @@ export type {
   CleanedRecipient,
   CleaningInput,
   Refusal,
+  RefusedMessage,
   RewritingParameters,
 } from "./cleaning.ts";
 export { HeadCollector } from "./head-collector.ts";

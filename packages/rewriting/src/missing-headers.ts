@@ -1,9 +1,9 @@
 /**
  * Adds Message-Id, Date and From where they are missing, in their Resent- variant if any Resent- header is present.
  *
- * Only mail of local context gets them, unless `always_add_missing_headers` says otherwise: a message that passes
- * through is left as its author signed it. A header that is about to be dropped still counts as present. Sender is
- * never added.
+ * Only mail of local context gets them: a message that passes through is left as its author signed it. A header that
+ * is about to be dropped still counts as present. Sender is never added. `undisclosed_recipients_header`, if set, is
+ * added to a message without To and Cc.
  *
  * Source: spec R5, R6, R4; queues.md §6 (form of Message-Id); Postfix src/cleanup/cleanup_message.c.
  */
@@ -13,12 +13,12 @@ import type { QueueId } from "@postmq/vocabulary";
 import type { Draft, RewritingParameters } from "./cleaning.ts";
 import { hasResentHeaders } from "./resent-headers.ts";
 
+const visibleRecipientHeaders = new Set(["to", "cc", "resent-to", "resent-cc"]);
+
 export function addMissingHeaders(draft: Draft): Draft {
   const { input } = draft;
-  const present = draft.received.find((header) => header.name === "message-id")?.value() ?? "";
-  if (input.context === "remote" && !input.parameters.always_add_missing_headers) {
-    return { ...draft, messageId: present };
-  }
+  const present = draft.received.find((header) => header.name === "message-id")?.value() ?? "<>";
+  if (input.context === "remote") return { ...draft, messageId: present };
   const prefix = hasResentHeaders(draft.received) ? "Resent-" : "";
   const isMissing = (name: string) => {
     const wanted = (prefix + name).toLowerCase();
@@ -30,12 +30,20 @@ export function addMissingHeaders(draft: Draft): Draft {
   const appended =
     (added === undefined ? "" : `${prefix}Message-Id: ${added}\r\n`) +
     (isMissing("Date") ? `${prefix}Date: ${formatMailDate(input.arrivalMs)}\r\n` : "") +
-    (isMissing("From") ? `${prefix}From: ${fromValue(draft)}\r\n` : "");
+    (isMissing("From") ? `${prefix}From: ${fromValue(draft)}\r\n` : "") +
+    undisclosedRecipients(draft);
   return {
     ...draft,
     appended: draft.appended + appended,
     messageId: prefix === "" ? (added ?? present) : present,
   };
+}
+
+function undisclosedRecipients(draft: Draft): string {
+  const header = draft.input.parameters.undisclosed_recipients_header;
+  if (header === "" || draft.received.some((one) => visibleRecipientHeaders.has(one.name)))
+    return "";
+  return `${header}\r\n`;
 }
 
 /** A long queue id is unique for ever; one of another form needs the time in front. Source: queues.md §6. */
