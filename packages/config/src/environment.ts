@@ -14,6 +14,11 @@ const prefix = "POSTMQ_";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
+/** This process's environment: the one place that reads it. */
+export function processEnvironment(): Environment {
+  return process.env;
+}
+
 /** The variable that sets a parameter. */
 export function environmentName(parameter: string): string {
   return prefix + parameter.toUpperCase();

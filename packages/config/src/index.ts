@@ -1,4 +1,4 @@
-export { environmentName } from "./environment.ts";
+export { environmentName, processEnvironment } from "./environment.ts";
 export type { Environment } from "./environment.ts";
 export { loadParameters, parseTransports, readSettings, transportParameter } from "./load-parameters.ts";
 export type {

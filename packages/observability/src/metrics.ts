@@ -20,6 +20,8 @@ export type HistogramMetric = { observe(value: number, labels?: Labels): void; r
 
 export type Metrics = {
   counter(name: string, help: string, labelNames?: readonly string[]): CounterMetric;
+  /** A counter that somebody else keeps, read at each scrape. */
+  readCounter(name: string, help: string, read: () => number): void;
   /** `collect` is called before each scrape, to set the gauge. */
   gauge(
     name: string,
@@ -50,6 +52,17 @@ export function createMetrics(service: string): Metrics {
     counter: (name, help, labelNames = []) => {
       const counter = new Counter({ name, help, labelNames: [...labelNames], registers });
       return { increment: (labels = {}, by = 1) => counter.inc({ ...labels }, by) };
+    },
+    readCounter: (name, help, read) => {
+      const counter: Counter = new Counter({
+        name,
+        help,
+        registers,
+        collect: () => {
+          counter.reset();
+          counter.inc(read());
+        },
+      });
     },
     gauge: (name, help, labelNames = [], collect) => {
       const face: GaugeMetric = {
