@@ -35,9 +35,10 @@ process.on("disconnect", () => {
   process.exit(0);
 });
 note("started");
-process.send?.({
-  type: "listening",
-  service: "fake",
-  address: process.env["POSTMQ_METRICS_LISTEN"],
-});
+for (const [listener, address] of [
+  ["mail", "127.0.0.1:1"],
+  ["metrics", process.env["POSTMQ_METRICS_LISTEN"]],
+]) {
+  process.send?.({ type: "listening", service: "fake", listener, address });
+}
 process.send?.({ type: "ready" });

@@ -9,7 +9,12 @@
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { loadParameters, readSettings, type ParameterSource } from "@postmq/config";
+import {
+  loadParameters,
+  processEnvironment,
+  readSettings,
+  type ParameterSource,
+} from "@postmq/config";
 import { exitCodes, isPostmqError, PostmqError, systemClock } from "@postmq/vocabulary";
 import { withSettings } from "./child-environment.ts";
 import { lockDataDirectory } from "./data-lock.ts";
@@ -101,13 +106,13 @@ type StartConfiguration = {
 function readConfiguration(): StartConfiguration {
   // Metrics ports count on from the first service's, whether that is set or the default.
   const source: ParameterSource = {
-    env: process.env,
+    env: processEnvironment(),
     service: services[0],
     configFile: join(installation, "main.cf"),
   };
   const parameters = loadParameters(source);
   const { configFile } = readSettings(source);
-  const env = withSettings(process.env, {
+  const env = withSettings(processEnvironment(), {
     ...(configFile === undefined ? {} : { POSTMQ_CONFIG: configFile }),
     POSTMQ_DATA_DIRECTORY: parameters.data_directory,
   });

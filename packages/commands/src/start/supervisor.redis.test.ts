@@ -77,10 +77,11 @@ describe("Supervisor", () => {
     const { supervisor, lines, warnings, events } = supervise(test);
     const status = supervisor.run();
     await until(() => lines.includes("ready"), "ready");
-    assert.equal(lines.length, 9);
+    assert.equal(lines.length, 17);
     assert.equal(lines.at(-1), "ready");
-    assert.ok(lines.includes("listening smtpd 127.0.0.1:9152"));
-    assert.ok(lines.includes("listening bounce/2 127.0.0.1:9160"));
+    assert.ok(lines.includes("listening smtpd 127.0.0.1:1"));
+    assert.ok(lines.includes("listening smtpd/metrics 127.0.0.1:9152"));
+    assert.ok(lines.includes("listening bounce/2/metrics 127.0.0.1:9160"));
     supervisor.end();
     assert.equal(await status, 0);
     assert.deepEqual(warnings, []);

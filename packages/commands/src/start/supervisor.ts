@@ -137,7 +137,7 @@ export class Supervisor {
     const report = parseReport(message);
     if (report === undefined) return;
     if (report.type === "listening") {
-      this.#options.say(`listening ${planned.name} ${report.address}`);
+      this.#options.say(`listening ${listenerName(planned, report)} ${report.address}`);
       return;
     }
     this.#notReady.delete(planned.name);
@@ -172,13 +172,22 @@ function forkService(entry: string, env: NodeJS.ProcessEnv): ChildProcess {
 }
 
 /** What service-kit sends to whoever started the service. */
-type Report = { readonly type: "listening"; readonly address: string } | { readonly type: "ready" };
+type Listening = {
+  readonly type: "listening";
+  readonly listener: string;
+  readonly address: string;
+};
+type Report = Listening | { readonly type: "ready" };
+
+/** The service's name for the listener that it is known for; `smtpd/metrics` beside it. */
+function listenerName(planned: PlannedProcess, { listener }: Listening): string {
+  return listener === "metrics" ? `${planned.name}/metrics` : planned.name;
+}
 
 function parseReport(message: unknown): Report | undefined {
   if (typeof message !== "object" || message === null || !("type" in message)) return undefined;
   if (message.type === "ready") return { type: "ready" };
   if (message.type !== "listening" || !("address" in message)) return undefined;
-  return typeof message.address === "string"
-    ? { type: "listening", address: message.address }
-    : undefined;
+  const listener = "listener" in message ? String(message.listener) : "";
+  return { type: "listening", listener, address: String(message.address) };
 }
