@@ -1,0 +1,33 @@
+import { describe, it } from "node:test";
+import assert from "node:assert/strict";
+import { parseReplyText } from "./smtp-reply.ts";
+
+describe("parseReplyText", () => {
+  it("reads code, enhanced status and text", () => {
+    const text = "550 5.1.1 <a@b>: no such user";
+    assert.deepEqual(parseReplyText(text), { code: 550, status: "5.1.1", text });
+  });
+
+  it("joins the lines of a longer reply with a space, as Postfix does", () => {
+    assert.deepEqual(parseReplyText("451-4.7.1 try\r\n451 4.7.1 later\r\n"), {
+      code: 451,
+      status: "4.7.1",
+      text: "451-4.7.1 try 451 4.7.1 later",
+    });
+  });
+
+  it("ignores a status of another class than the code", () => {
+    assert.deepEqual(parseReplyText("550 4.1.1 odd"), { code: 550, text: "550 4.1.1 odd" });
+    assert.deepEqual(parseReplyText("250 Ok"), { code: 250, text: "250 Ok" });
+    assert.deepEqual(parseReplyText("250"), { code: 250, text: "250" });
+  });
+
+  it("leaves no control character, and bounds the length", () => {
+    assert.equal(parseReplyText("550 a\u001B[31m\0b")?.text, "550 a?[31m?b");
+    assert.equal(parseReplyText(`550 ${"x".repeat(100_000)}`)?.text.length, 2048);
+  });
+
+  it("knows what is no reply", () => {
+    for (const text of ["", "hello", "650 x", "55"]) assert.equal(parseReplyText(text), undefined);
+  });
+});
