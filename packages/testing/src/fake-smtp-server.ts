@@ -66,8 +66,10 @@ export type ReceivedMessage = {
   /** Headers and body as received, dots unstuffed. */
   readonly content: Buffer;
   readonly receivedMs: number;
-  /** What the dot was answered with; "" when the connection was cut or hung instead. */
+  /** What the dot is answered with; "" when the connection is cut or hangs instead. */
   readonly reply: string;
+  /** When that answer was written; undefined while it waits, or if the connection went before. */
+  readonly answeredMs: number | undefined;
 };
 
 export type FakeSmtpOptions = {
@@ -260,17 +262,20 @@ export class FakeSmtpServer implements AsyncDisposable {
     await session.reader.some();
     await this.#act(session, "body", { usual: "" });
     const content = await session.reader.content();
-    const record = (reply: string) =>
-      this.messages.push({
-        connection: session.connection,
-        sender: session.sender,
-        recipients: [...session.recipients],
-        mailParameters: session.mailParameters,
-        content: this.#keepsContent ? content : Buffer.alloc(0),
-        receivedMs: Date.now(),
-        reply,
-      });
+    const message: Entry = {
+      connection: session.connection,
+      sender: session.sender,
+      recipients: [...session.recipients],
+      mailParameters: session.mailParameters,
+      content: this.#keepsContent ? content : Buffer.alloc(0),
+      receivedMs: Date.now(),
+      reply: "",
+      answeredMs: undefined,
+    };
+    // Entered before the wait, so that a test sees what is in flight.
+    const record = (reply: string) => this.messages.push(Object.assign(message, { reply }));
     await this.#act(session, "dot", { content, record });
+    message.answeredMs = Date.now();
     session.transaction += 1;
     session.recipients = [];
   }
@@ -289,7 +294,6 @@ export class FakeSmtpServer implements AsyncDisposable {
     });
     const reply = behaviour?.reply ?? facts.usual ?? accepting[stage];
     const isSilent = behaviour?.hangs === true || behaviour?.cut === "before";
-    // Recorded before the wait, so that a test sees what is in flight.
     facts.record?.(isSilent ? "" : reply);
     if (behaviour?.delayMs !== undefined) await this.#wait(session, behaviour.delayMs);
     if (behaviour?.hangs === true) await this.#hang(session);
@@ -310,6 +314,12 @@ export class FakeSmtpServer implements AsyncDisposable {
     throw new ConnectionEnded("hung until the end");
   }
 }
+
+/** A message as it is filled in. */
+type Entry = Omit<ReceivedMessage, "reply" | "answeredMs"> & {
+  reply: string;
+  answeredMs: number | undefined;
+};
 
 type Facts = {
   readonly line?: string;

@@ -10,6 +10,8 @@ export class TcpProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #pairs = new Set<Pair>();
   #isPaused = false;
+  #piecesLeft = Infinity;
+  #whenStopped: (() => void) | undefined;
   #isRefusing = false;
 
   constructor(server: Server, targetPort: number) {
@@ -45,10 +47,22 @@ export class TcpProxy implements AsyncDisposable {
   /** Passes on what was held back. */
   resume(): void {
     this.#isPaused = false;
+    this.#piecesLeft = Infinity;
     for (const { client, target } of this.#pairs) {
       client.resume();
       target.resume();
     }
+  }
+
+  /**
+   * Passes that many more pieces on from clients to the target, then pauses. Killing a client there is a death
+   * between two of its steps, since a step is what it writes at once.
+   */
+  async pauseAfter(pieces: number): Promise<void> {
+    this.#piecesLeft = pieces;
+    await new Promise<void>((resolve) => {
+      this.#whenStopped = resolve;
+    });
   }
 
   /** Resets every connection. New ones are served. */
@@ -86,8 +100,8 @@ export class TcpProxy implements AsyncDisposable {
     const target = connect({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true });
     const pair = { client, target };
     this.#pairs.add(pair);
-    join(client, target);
-    join(target, client);
+    join(client, target, () => this.#countPiece());
+    join(target, client, () => true);
     client.once("close", () => {
       this.#pairs.delete(pair);
       target.destroy();
@@ -97,10 +111,25 @@ export class TcpProxy implements AsyncDisposable {
       target.pause();
     }
   }
+
+  /** @returns false for a piece that came after the last one that `pauseAfter` lets pass. */
+  #countPiece(): boolean {
+    this.#piecesLeft -= 1;
+    if (this.#piecesLeft > 0) return true;
+    const isLast = this.#piecesLeft === 0;
+    if (isLast) {
+      this.pause();
+      this.#whenStopped?.();
+    }
+    return isLast;
+  }
 }
 
-function join(from: Socket, to: Socket): void {
-  from.on("data", (bytes: Buffer) => to.write(bytes));
+/** @param mayPass asked for each piece; one that may not pass is dropped. */
+function join(from: Socket, to: Socket, mayPass: () => boolean): void {
+  from.on("data", (bytes: Buffer) => {
+    if (mayPass()) to.write(bytes);
+  });
   from.on("end", () => to.end());
   // A failure on one side ends the other; a half-open client is destroyed only with the proxy.
   from.on("error", () => to.destroy());
