@@ -1,4 +1,9 @@
-export { connectStore } from "./connect-store.ts";
+export { apiScopes, makeToken } from "./api-tokens.ts";
+export type { ApiClient, ApiScope } from "./api-tokens.ts";
+export { sendProblem } from "./http-problem.ts";
+export type { HttpProblem } from "./http-problem.ts";
+export { clientOf, openHttpServer } from "./http-server.ts";
+export type { HttpServer, HttpServerOptions, NeedsScope } from "./http-server.ts";
 export { formatAddress, isLoopback, listenOn, parseListenAddress } from "./listen-address.ts";
 export type { ListenAddress } from "./listen-address.ts";
 export { runService } from "./run-service.ts";
