@@ -29,7 +29,7 @@ export type CleaningInput = {
   /** Size of the whole message, where it is known already; else its limit is the caller's to keep. */
   readonly sizeBytes?: number;
   readonly envelope: Envelope;
-  readonly recipients: readonly Recipient[];
+  readonly recipients: readonly CleanedRecipient[];
   readonly id: QueueId;
   readonly arrivalMs: number;
   /**
