@@ -24,7 +24,8 @@ export function environmentName(parameter: string): string {
   return prefix + parameter.toUpperCase();
 }
 
-const kubernetesNames = /_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$|_PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?$/;
+const kubernetesNames =
+  /_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$|_PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?$/;
 
 /**
  * Settings by parameter name, in lower case.
@@ -48,7 +49,8 @@ export function readEnvironment(
     settings.set(name, value.trim());
   };
   for (const [variable, value] of Object.entries(env).toSorted(byName)) {
-    if (!variable.startsWith(prefix) || variable === "POSTMQ_CONFIG" || value === undefined) continue;
+    if (!variable.startsWith(prefix) || variable === "POSTMQ_CONFIG" || value === undefined)
+      continue;
     const name = variable.slice(prefix.length).toLowerCase();
     if (isKnown(name)) {
       set(name, value, variable);

@@ -42,7 +42,8 @@ function expandFrom(value: string, valueOf: (name: string, isTested: boolean) =>
       continue;
     }
     const name = /^\w+/.exec(value.slice(dollar + 1))?.[0];
-    if (name === undefined) throw new BadValue("a $ must be followed by a name; write $$ for a dollar sign");
+    if (name === undefined)
+      throw new BadValue("a $ must be followed by a name; write $$ for a dollar sign");
     result += valueOf(name, false);
     at = dollar + 1 + name.length;
   }
@@ -76,7 +77,10 @@ function expandBraced(
 }
 
 /** `text`, `{text}` or, after `?`, `{yes}:{no}`. */
-function branches(rest: string, operator: string): { readonly first: string; readonly second: string } {
+function branches(
+  rest: string,
+  operator: string,
+): { readonly first: string; readonly second: string } {
   if (!rest.startsWith("{")) return { first: rest, second: "" };
   const end = closingBrace(rest, 0);
   const first = rest.slice(1, end).trim();

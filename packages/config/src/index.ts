@@ -1,6 +1,11 @@
 export { environmentName, processEnvironment } from "./environment.ts";
 export type { Environment } from "./environment.ts";
-export { loadParameters, parseTransports, readSettings, transportParameter } from "./load-parameters.ts";
+export {
+  loadParameters,
+  parseTransports,
+  readSettings,
+  transportParameter,
+} from "./load-parameters.ts";
 export type {
   Parameters,
   ParameterSource,

@@ -97,7 +97,9 @@ export function transportParameter(
 export type TransportSuffix = "destination_concurrency_limit" | "destination_recipient_limit";
 
 /** Names of `transports` with their kinds: `relay:smtp` is a transport relay of kind smtp. */
-export function parseTransports(parameters: Pick<Parameters, "transports">): ReadonlyMap<string, string> {
+export function parseTransports(
+  parameters: Pick<Parameters, "transports">,
+): ReadonlyMap<string, string> {
   return new Map(
     parameters.transports.map((item) => {
       const [name = item, kind = name] = item.split(":");
@@ -118,7 +120,10 @@ export function readSettings(source: ParameterSource): Settings {
     }
   }
   const postfixNames = readPostfixNames();
-  const transports = transportNames(byName.get("transports")?.value, source.env["POSTMQ_TRANSPORTS"]);
+  const transports = transportNames(
+    byName.get("transports")?.value,
+    source.env["POSTMQ_TRANSPORTS"],
+  );
   const isKnown = (name: string) =>
     Object.hasOwn(parameterTable, name) ||
     postfixNames.has(name) ||
@@ -132,8 +137,10 @@ export function readSettings(source: ParameterSource): Settings {
 
 /** Transport names as far as they can be told before values are checked. */
 function transportNames(...lists: readonly (string | undefined)[]): readonly string[] {
-  const written = lists.findLast((item) => item !== undefined) ?? parameterTable.transports.default;
-  const names = String(written).split(/[\s,]+/).map((item) => item.replace(/:.*$/, ""));
+  const row: ParameterRow<unknown> = parameterTable.transports;
+  const byDefault = typeof row.default === "string" ? row.default : "";
+  const written = lists.findLast((item) => item !== undefined) ?? byDefault;
+  const names = written.split(/[\s,]+/).map((item) => item.replace(/:.*$/, ""));
   return [...names.filter((name) => name !== ""), ...builtInTransports];
 }
 
@@ -141,9 +148,13 @@ function findConfigFile(source: ParameterSource): string {
   const named = source.env["POSTMQ_CONFIG"];
   if (named !== undefined && named !== "") {
     if (!existsSync(named)) {
-      throw new PostmqError("PMQ_CONFIG_INVALID", `POSTMQ_CONFIG names ${named}, which does not exist`, {
-        facts: { file: named },
-      });
+      throw new PostmqError(
+        "PMQ_CONFIG_INVALID",
+        `POSTMQ_CONFIG names ${named}, which does not exist`,
+        {
+          facts: { file: named },
+        },
+      );
     }
     return resolve(named);
   }
@@ -191,24 +202,25 @@ class Resolver {
       throw new BadValue(`it refers to itself: ${[...this.#underWay, name].join(" -> ")}`);
     }
     this.#underWay.push(name);
-    const value = this.#expandedValue(name, isTested);
+    const value = this.#expandedValue(name);
     this.#underWay.pop();
-    this.#known.set(name, value);
-    return value;
+    if (value !== undefined) {
+      this.#known.set(name, value);
+      return value;
+    }
+    if (isTested) return "";
+    throw new BadValue(`it refers to $${name}, which has no value here`);
   }
 
-  #expandedValue(name: string, isTested: boolean): string {
+  #expandedValue(name: string): string | undefined {
     const row: ParameterRow<unknown> | undefined = Object.hasOwn(parameterTable, name)
       ? parameterTable[name as ParameterName]
       : undefined;
     const set = this.#settings.byName.get(name)?.value;
-    if (row?.isSecret === true) return set ?? String(row.default);
+    if (row?.isSecret === true && set !== undefined) return set;
     if (set !== undefined) return expand(set, (other, tested) => this.valueOf(other, tested));
     if (name === "config_directory") return this.#settings.configDirectory;
-    if (row === undefined) {
-      if (isTested) return "";
-      throw new BadValue(`it refers to $${name}, which has no value here`);
-    }
+    if (row === undefined) return undefined;
     const text =
       typeof row.default === "string"
         ? row.default

@@ -23,7 +23,8 @@ export function parseMainCf(content: string, fileName: string): ReadonlyMap<stri
     }
     const match = /^([A-Za-z0-9_-]+)\s*=\s*(.*?)\s*$/.exec(line);
     const name = match?.[1];
-    if (name === undefined) throw badLine(fileName, index + 1, 'it is not of the form "name = value"');
+    if (name === undefined)
+      throw badLine(fileName, index + 1, 'it is not of the form "name = value"');
     current = name;
     settings.set(name, match?.[2] ?? "");
   }

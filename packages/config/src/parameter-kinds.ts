@@ -169,7 +169,12 @@ export function count(
   );
 }
 
-const sizeFactors: Readonly<Record<string, number>> = { "": 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
+const sizeFactors: Readonly<Record<string, number>> = {
+  "": 1,
+  K: 1024,
+  M: 1024 ** 2,
+  G: 1024 ** 3,
+};
 
 /** A number of bytes. Parameters of postmq's own also take 64K, 10M, 1G. */
 export function size(
@@ -226,7 +231,8 @@ export function text(
 ): ParameterRow<string> {
   const { form } = basics;
   return row("text", basics, form?.saying ?? "", (value) => {
-    if (form !== undefined && !form.pattern.test(value)) throw new BadValue(`it must be ${form.saying}`);
+    if (form !== undefined && !form.pattern.test(value))
+      throw new BadValue(`it must be ${form.saying}`);
     return value;
   });
 }

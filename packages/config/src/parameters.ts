@@ -126,7 +126,8 @@ function checkNoticeClasses(items: readonly string[]): void {
 
 function checkTransports(items: readonly string[]): void {
   const bad = items.find((item) => !/^[a-z0-9][a-z0-9-]*(?::(?:smtp|lmtp))?$/.test(item));
-  if (bad !== undefined) throw new BadValue(`"${bad}" is not name or name:kind (kinds: smtp, lmtp)`);
+  if (bad !== undefined)
+    throw new BadValue(`"${bad}" is not name or name:kind (kinds: smtp, lmtp)`);
 }
 
 export const parameterTable = {
@@ -163,7 +164,8 @@ export const parameterTable = {
     default: "",
     readBy: ["qmgr", "smtpd"],
     source: "postconf(5)",
-    about: "Domains of the relay class: mail for them is taken from anybody and goes to relay_transport.",
+    about:
+      "Domains of the relay class: mail for them is taken from anybody and goes to relay_transport.",
   }),
   mynetworks: list({
     default: mynetworksDefault,
@@ -418,7 +420,8 @@ export const parameterTable = {
     min: 1,
     readBy: ["smtpd"],
     source: "postconf(5)",
-    about: "Recipients beyond smtpd_recipient_limit that are refused before each counts as an error.",
+    about:
+      "Recipients beyond smtpd_recipient_limit that are refused before each counts as an error.",
   }),
   smtpd_soft_error_limit: count({
     default: "10",
@@ -720,7 +723,14 @@ export const parameterTable = {
 
   redis_url: secretUrl({
     default: "",
-    schemes: ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://", "unix://", "redis+unix://"],
+    schemes: [
+      "redis://",
+      "rediss://",
+      "redis+sentinel://",
+      "rediss+sentinel://",
+      "unix://",
+      "redis+unix://",
+    ],
     readBy: [
       "pickup",
       "smtpd",
@@ -776,7 +786,8 @@ export const parameterTable = {
     max: "300s",
     readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "commands"],
     source: "postmq; DESIGN §3",
-    about: "Life of a process's heartbeat in Redis; its claims live as long. Refreshed every fifth of it.",
+    about:
+      "Life of a process's heartbeat in Redis; its claims live as long. Refreshed every fifth of it.",
   }),
   leader_lease_time: time({
     default: "8s",

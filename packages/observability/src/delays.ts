@@ -30,7 +30,10 @@ export function formatDelay(ms: number, maxDecimals: number): string {
   const unit = 10 ** (6 - kept);
   const rounded = Math.floor((us + unit / 2) / unit) * unit;
   seconds = Math.floor(rounded / 1e6);
-  const fraction = String(rounded % 1e6).padStart(6, "0").slice(0, kept).replace(/0+$/, "");
+  const fraction = String(rounded % 1e6)
+    .padStart(6, "0")
+    .slice(0, kept)
+    .replace(/0+$/, "");
   return fraction === "" ? String(seconds) : `${seconds}.${fraction}`;
 }
 

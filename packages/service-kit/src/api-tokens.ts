@@ -156,16 +156,23 @@ function parseTokenFile(content: string, fileName: string): ReadonlyMap<string, 
   for (const [index, text] of content.split(/\r?\n/).entries()) {
     if (/^\s*(?:#|$)/.test(text)) continue;
     const refuse = (problem: string) =>
-      new PostmqError("PMQ_CONFIG_INVALID", `api_tokens: ${fileName}, line ${index + 1}: ${problem}`, {
-        facts: { file: fileName, line: index + 1 },
-      });
+      new PostmqError(
+        "PMQ_CONFIG_INVALID",
+        `api_tokens: ${fileName}, line ${index + 1}: ${problem}`,
+        {
+          facts: { file: fileName, line: index + 1 },
+        },
+      );
     const [name = "", stored = "", scopes = "", senders = "*", ...rest] = text.trim().split(/\s+/);
     if (rest.length > 0) throw refuse("there are more than four fields");
-    if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw refuse("the name must be letters, digits, _ and -");
+    if (!/^[A-Za-z0-9_-]{1,64}$/.test(name))
+      throw refuse("the name must be letters, digits, _ and -");
     if (lines.has(name)) throw refuse(`${name} is there twice`);
     const hashed = parseStoredHash(stored);
     if (hashed === undefined) {
-      throw refuse("the second field must be scrypt:<N>:<r>:<p>:<salt>:<hash>, N a power of 2 up to 131072");
+      throw refuse(
+        "the second field must be scrypt:<N>:<r>:<p>:<salt>:<hash>, N a power of 2 up to 131072",
+      );
     }
     const wanted = scopes.split(",");
     const known = apiScopes.filter((scope) => wanted.includes(scope));
@@ -181,7 +188,8 @@ function parseTokenFile(content: string, fileName: string): ReadonlyMap<string, 
 function parseStoredHash(stored: string): Omit<TokenLine, "client"> | undefined {
   const match = /^scrypt:(\d{1,6}):(\d{1,2}):(\d{1,2}):([\w-]{8,}):([\w-]{22,})$/.exec(stored);
   const [N, r, p] = [Number(match?.[1]), Number(match?.[2]), Number(match?.[3])];
-  if (match === null || N < 2 || N > 131_072 || (N & (N - 1)) !== 0 || r < 1 || p < 1) return undefined;
+  if (match === null || N < 2 || N > 131_072 || (N & (N - 1)) !== 0 || r < 1 || p < 1)
+    return undefined;
   return {
     salt: Buffer.from(match[4] ?? "", "base64url"),
     hash: Buffer.from(match[5] ?? "", "base64url"),

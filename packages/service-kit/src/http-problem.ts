@@ -43,7 +43,11 @@ export function problemOf(error: unknown): HttpProblem & { readonly isOurs: bool
     const isInvalid = "validation" in error && error.validation !== undefined;
     return { status: isInvalid ? 422 : status, detail: error.message, isOurs: false };
   }
-  return { status: 500, detail: "The request could not be served; the log says why.", isOurs: true };
+  return {
+    status: 500,
+    detail: "The request could not be served; the log says why.",
+    isOurs: true,
+  };
 }
 
 function statusOf(error: unknown): number {

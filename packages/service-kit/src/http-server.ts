@@ -97,7 +97,10 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
       });
     });
   }
-  await options.routes(app, (scope) => (request, reply) => authorize(request, reply, scope, tokens));
+  await options.routes(
+    app,
+    (scope) => (request, reply) => authorize(request, reply, scope, tokens),
+  );
   await app.listen({ host, port });
   const bound = app.server.address();
   const close = () => app.close();
@@ -121,7 +124,8 @@ function handleErrors(app: FastifyInstance, log: Log): void {
     }
     const problem = problemOf(error);
     if (problem.status >= 500) {
-      const text = error instanceof Error ? ((problem.isOurs && error.stack) || error.message) : String(error);
+      const text =
+        error instanceof Error ? (problem.isOurs && error.stack) || error.message : String(error);
       log.warning(`${request.method} ${request.routeOptions.url ?? ""}: ${text}`);
     }
     return sendProblem(reply, problem);
@@ -147,7 +151,9 @@ async function authorize(
     clients.set(request, localClient);
     return;
   }
-  const token = /^Bearer +([A-Za-z0-9._~+/=-]{1,512})$/i.exec(request.headers.authorization ?? "")?.[1];
+  const token = /^Bearer +([A-Za-z0-9._~+/=-]{1,512})$/i.exec(
+    request.headers.authorization ?? "",
+  )?.[1];
   const verdict = token === undefined ? "unknown" : await tokens.check(token);
   if (verdict === "busy") {
     await sendProblem(reply, {

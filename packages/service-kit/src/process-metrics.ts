@@ -1,12 +1,12 @@
 /** Metrics that every process has: its CPU, memory, age and readiness, under Prometheus's customary names. */
 import type { Metrics } from "@postmq/observability";
 
-export function declareProcessMetrics(
-  metrics: Metrics,
-  notReady: () => string | undefined,
-): void {
-  metrics.gauge("postmq_ready", "1 when this process is ready to do its work, else 0.", [], (gauge) =>
-    gauge.set(notReady() === undefined ? 1 : 0),
+export function declareProcessMetrics(metrics: Metrics, notReady: () => string | undefined): void {
+  metrics.gauge(
+    "postmq_ready",
+    "1 when this process is ready to do its work, else 0.",
+    [],
+    (gauge) => gauge.set(notReady() === undefined ? 1 : 0),
   );
   metrics.readCounter(
     "process_cpu_seconds_total",

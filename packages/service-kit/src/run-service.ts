@@ -83,7 +83,7 @@ async function live({ name, start, parameters, log, draining }: Life): Promise<v
     open: () => openServiceStore(parameters, processName, log),
     log,
     signal: draining,
-    nowMs: systemClock.nowMs,
+    nowMs: () => systemClock.nowMs(),
   });
   if (store === undefined) return;
   await using opened = store;

@@ -35,7 +35,8 @@ export function inNetworks(address: string, list: NetworkList): boolean {
   if (parsed === undefined) return false;
   const hit = list.networks.find(
     (network) =>
-      network.family === parsed.family && samePrefix(network.bytes, parsed.bytes, network.prefixLength),
+      network.family === parsed.family &&
+      samePrefix(network.bytes, parsed.bytes, network.prefixLength),
   );
   return hit !== undefined && !hit.isExcluded;
 }
@@ -94,7 +95,8 @@ function parseAddress(
   const bare = text.replace(/%.*$/, "");
   if (!isIPv6(bare)) return undefined;
   const bytes = ipv6Bytes(bare);
-  const isMapped = bytes.slice(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255;
+  const isMapped =
+    bytes.slice(0, 10).every((byte) => byte === 0) && bytes[10] === 255 && bytes[11] === 255;
   return isMapped ? { family: 4, bytes: bytes.slice(12) } : { family: 6, bytes };
 }
 

@@ -32,7 +32,9 @@ export function parseTable(content: string, fileName: string): ParsedTable {
 }
 
 /** Whole entries with the number of the line they begin on. */
-function logicalLines(content: string): readonly { readonly line: number; readonly text: string }[] {
+function logicalLines(
+  content: string,
+): readonly { readonly line: number; readonly text: string }[] {
   const lines: { line: number; text: string }[] = [];
   for (const [index, line] of content.split(/\r?\n/).entries()) {
     if (/^\s*(?:#|$)/.test(line)) continue;

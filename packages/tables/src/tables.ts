@@ -66,7 +66,11 @@ function openTable(spec: string, options: TablesOptions): Table {
     case "hash":
       return new FileTable(spec, name, options);
     default:
-      throw unreadable(spec, options, `"${type}" is not a table type here (inline, static, texthash, hash)`);
+      throw unreadable(
+        spec,
+        options,
+        `"${type}" is not a table type here (inline, static, texthash, hash)`,
+      );
   }
 }
 
@@ -115,7 +119,8 @@ class FileTable implements Table {
       this.#hasFailed = false;
     } catch (error) {
       if (!(error instanceof PostmqError)) throw error;
-      if (!this.#hasFailed) this.#options.onWarning?.(`${error.message}; its last content still counts`);
+      if (!this.#hasFailed)
+        this.#options.onWarning?.(`${error.message}; its last content still counts`);
       this.#hasFailed = true;
     }
   }
@@ -126,7 +131,10 @@ class FileTable implements Table {
       const { ino, size, mtimeNs } = statSync(this.#fileName, { bigint: true });
       const version = `${ino} ${size} ${mtimeNs}`;
       if (version === this.#version) return;
-      const { entries, warnings } = parseTable(readFileSync(this.#fileName, "utf8"), this.#fileName);
+      const { entries, warnings } = parseTable(
+        readFileSync(this.#fileName, "utf8"),
+        this.#fileName,
+      );
       this.#entries = entries;
       this.#version = version;
       for (const warning of warnings) this.#options.onWarning?.(warning);
