@@ -267,11 +267,17 @@ export interface Scheduling {
     readonly limit: number;
   }): Promise<{ readonly recipients: readonly StoredRecipient[]; readonly nextRecipient: number }>;
   /** Writes requests. undefined: the message is no longer in active at that generation. */
-  dispatch(fence: Fence, requests: readonly NewRequest[]): Promise<readonly (RequestName | undefined)[]>;
+  dispatch(
+    fence: Fence,
+    requests: readonly NewRequest[],
+  ): Promise<readonly (RequestName | undefined)[]>;
   /** Rings workers for written requests, all of one destination. */
   ringDelivery(bell: DeliveryBell): Promise<void>;
   /** Gives queued requests a new generation, to be rung again; undefined for one that is claimed or gone. */
-  renewRequests(fence: Fence, names: readonly RequestName[]): Promise<readonly (RequestName | undefined)[]>;
+  renewRequests(
+    fence: Fence,
+    names: readonly RequestName[],
+  ): Promise<readonly (RequestName | undefined)[]>;
   /** Where requests stand now; undefined: ended or gone. */
   inspectRequests(names: readonly RequestName[]): Promise<readonly (OpenRequest | undefined)[]>;
   /**
@@ -419,7 +425,10 @@ export type QshapeRow = {
 
 export interface Looking {
   depths(): Promise<readonly QueueDepth[]>;
-  list(queue: MessageQueue, options: { readonly cursor?: string; readonly limit: number }): Promise<ListPage>;
+  list(
+    queue: MessageQueue,
+    options: { readonly cursor?: string; readonly limit: number },
+  ): Promise<ListPage>;
   message(id: QueueId): Promise<ListedMessage | undefined>;
   /**
    * Counts by recipient domain (recipients) or sender domain (messages) and age.

@@ -1,0 +1,52 @@
+#!lua flags=allow-oom
+--[[
+  claim-requests: a worker asks leave to serve a job's requests, all in one act.
+
+  KEYS  records   ARGV prefix, claim, heartbeat ms, then per request: id, number, generation
+  Returns, per request: {'claimed', transport, nexthop, arrival, entered active, created, envelope, content, size,
+          chunks, {number, value, state …}, content if it fits in one chunk or ''} |
+          {'stale'} ended or rung afresh | {'busy'} another claim stands, alive or not (only the leader reaps) |
+          {'unreadable'} claimed, but the message or its content is not as it should be
+  Safe to repeat: a claim already ours is ours. The worker's heartbeat is renewed here, so that no claim is born dead.
+  Source: spec Q10; DESIGN §3 "Delivery".
+]]
+-- @include base
+-- @include records
+local claim = ARGV[2]
+call('SET', P .. ':w:' .. claim, '1', 'PX', ARGV[3])
+
+local function todo_recipients(id, text, rr, rg)
+  local found = {}
+  for _, number in ipairs(recipient_numbers(text)) do
+    local values = call('HMGET', recipient_key(id, number, rg), digits(number), 's' .. digits(number))
+    if values[1] and not is_done(values[2], rr) then
+      found[#found + 1] = number
+      found[#found + 1] = values[1]
+      found[#found + 1] = values[2] or ''
+    end
+  end
+  return found
+end
+
+local function claim_one(id, number, generation)
+  local key = record_key(id)
+  local v = redis.pcall('HMGET', key, 'R' .. number, 'at', 'qe', 'ct', 'e', 'c', 'sz', 'ch', 'rr', 'rg')
+  if v.err or not v[1] then return { 'stale' } end
+  local request = parse_request(v[1])
+  if not request or request.generation ~= generation then return { 'stale' } end
+  if request.state ~= 'q' and not (request.state == 'c' and request.claim == claim) then return { 'busy' } end
+  request.state, request.claim = 'c', claim
+  call('HSET', key, 'R' .. number, request_text(request))
+  if not (v[2] and v[3] and v[4] and v[5] and v[7] and v[8]) then return { 'unreadable' } end
+  local content, inline = v[6] or id, ''
+  if v[8] == '1' then
+    inline = redis.pcall('HGET', P .. ':c:' .. content, '0')
+    if not inline or type(inline) ~= 'string' then return { 'unreadable' } end
+  end
+  return { 'claimed', request.transport, request.nexthop, v[2], v[3], v[4], v[5], content, v[7], v[8],
+    todo_recipients(id, request.recipients, v[9], v[10]), inline }
+end
+
+local answers = {}
+for i = 4, #ARGV, 3 do answers[#answers + 1] = claim_one(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+return answers

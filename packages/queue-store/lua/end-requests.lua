@@ -1,0 +1,46 @@
+#!lua flags=allow-oom
+--[[
+  end-requests: record outcomes, which are facts, and end requests, which counts only from their claim and generation.
+
+  KEYS  records   ARGV prefix, claim, then per result: id, number, generation, end ('tried' | 'putBack' | 'unreadable'),
+                  feedback, status, reason, sent, deferred, failed, number of outcomes, then each: recipient, kind, text
+  Returns, per result: 1 ended | 0 the request was not ours any more | -1 the message is gone (nothing is made anew)
+  Safe to repeat.
+  Source: DESIGN §3 "Outcomes are facts"; spec Q3.
+]]
+-- @include base
+-- @include indexes
+-- @include records
+-- @include outcomes
+local claim, answers, i = ARGV[2], {}, 3
+while i <= #ARGV do
+  local id, number, generation, how = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local outcomes, count = {}, tonumber(ARGV[i + 10])
+  for k = 1, count do
+    local at = i + 11 + (k - 1) * 3
+    outcomes[k] = { ARGV[at], ARGV[at + 1], ARGV[at + 2] }
+  end
+  local key = record_key(id)
+  local v = redis.pcall('HMGET', key, 'R' .. number, 'o', 'q')
+  local answer = 0
+  if v.err or not v[3] then
+    answer = -1
+  else
+    local request = parse_request(v[1] or '')
+    if count > 0 then record_outcomes(id, outcomes) end
+    if request and request.generation == generation and request.claim == claim then
+      call('HDEL', key, 'R' .. number)
+      call('HSET', key, 'o', drop_open(v[2], number), 'la', digits(now_ms))
+      answer = 1
+    end
+  end
+  if answer ~= 0 then
+    tell_leader('ended', id, number, generation, how, ARGV[i + 7], ARGV[i + 8], ARGV[i + 9], ARGV[i + 4],
+      ARGV[i + 5], ARGV[i + 6])
+  end
+  answers[#answers + 1] = answer
+  i = i + 11 + count * 3
+end
+flush_indexes()
+flush_events()
+return answers

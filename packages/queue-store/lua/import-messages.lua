@@ -1,0 +1,98 @@
+#!lua flags=allow-oom
+--[[
+  import-messages: the scheduler opens messages: the oldest of incoming, or those of deferred that are due.
+
+  KEYS[1] index read   ARGV prefix, fence, from ('incoming' | 'deferred'), most messages, most recipients of each, crash limit
+  Returns, per message: {id, generation, arrival, created, envelope, size, n, u, fl, attempts, crashes, fin, next,
+          {number, value, state …}, {request number, request …}}; or {id, reason} for one moved to corrupt.
+  The ids stand in `opening` until close-import: a leader that dies over them leaves a count, and such a message is
+  then imported alone (DESIGN §3, "opened, not closed").
+  Source: spec queues.md §3.5, S1 to S4; DESIGN §4.
+]]
+-- @include base
+-- @include fence
+-- @include indexes
+-- @include records
+-- @include corrupt
+local from, most, most_recipients, limit = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local ids
+if from == 'incoming' then
+  ids = call('ZRANGE', P .. ':e:incoming', 0, most - 1)
+else
+  ids = call('ZRANGEBYSCORE', P .. ':due', '-inf', digits(now_ms), 'LIMIT', 0, most)
+end
+
+local function undone_recipients(id, total, rr, rg)
+  local found, number = {}, 0
+  while number < total and #found < most_recipients * 3 do
+    local fields, to = {}, math.min(total - 1, number + 199)
+    local key = recipient_key(id, number, rg)
+    for i = number, to do
+      fields[#fields + 1] = digits(i)
+      fields[#fields + 1] = 's' .. digits(i)
+    end
+    local values = call('HMGET', key, unpack(fields))
+    local i = number
+    while i <= to and #found < most_recipients * 3 do
+      local value, state = values[(i - number) * 2 + 1], values[(i - number) * 2 + 2]
+      if value and not is_done(state, rr) then
+        found[#found + 1] = i
+        found[#found + 1] = value
+        found[#found + 1] = state or ''
+      end
+      i = i + 1
+    end
+    number = i
+  end
+  return number, found
+end
+
+local function open_requests(key, open)
+  local found = {}
+  for number in string.gmatch(open or '', '%d+') do
+    local request = call('HGET', key, 'R' .. number)
+    if request then
+      found[#found + 1] = number
+      found[#found + 1] = request
+    end
+  end
+  return found
+end
+
+local imported, opening = {}, {}
+for _, id in ipairs(ids) do
+  local key = record_key(id)
+  local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'ct', 'e', 'sz', 'n', 'u', 'fl', 'a', 'cr', 'oc', 'fin', 'sd',
+    'ds', 'lg', 'rr', 'rg', 'o')
+  local why
+  if v.err or not (v[1] and tonumber(v[2]) and tonumber(v[3]) and tonumber(v[4]) and v[5] and tonumber(v[7])
+    and tonumber(v[8]) and v[14] and v[15]) or v[1] ~= from then
+    why = 'unreadable record'
+  elseif tonumber(v[12] or '0') >= limit then
+    why = 'the scheduler crashed over it'
+  end
+  if why then
+    park_corrupt(id, why, '')
+    imported[#imported + 1] = { id, why }
+  else
+    local suspect = tonumber(v[12] or '0') > 0
+    if suspect and #imported > 0 then break end
+    local generation = digits(tonumber(v[2]) + 1)
+    leave_queue(from, id, v[14], v[15], v[16])
+    enter_queue('active', id, v[3], v[14], v[15], v[16])
+    call('HSET', key, 'q', 'active', 'g', generation, 'qe', digits(now_ms))
+    if from == 'deferred' then
+      zrem_later(P .. ':due', id)
+      call('HDEL', key, 'due')
+    end
+    local next_number, recipients = undone_recipients(id, tonumber(v[7]), v[17], v[18])
+    opening[#opening + 1] = id
+    imported[#imported + 1] = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
+      v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]) }
+    if suspect then break end
+  end
+end
+if #opening > 0 then call('SET', P .. ':opening', table.concat(opening, ' ')) end
+flush_indexes()
+flush_events()
+return imported

@@ -1,0 +1,84 @@
+--[[
+  commit: writes one new message whole. Used by commit-messages and queue-report.
+
+  reads from ARGV through `arg`, a cursor: id, queue, arrival ms or '', content id, size, chunks, taken ('1' or ''),
+  envelope JSON, sender domain, recipients in all, undone recipients, domain summary ('*': staged in md:<id>),
+  inline content ('' when staged or empty), inline? ('1' or ''), recipients in this call, that many values, failed
+  states in this call, that many pairs (number, state).
+  Answers 'stored', 'already' (nothing is changed), or 'expired' (content or recipients stored ahead are gone).
+]]
+local cursor = 0
+local function arg()
+  cursor = cursor + 1
+  return ARGV[cursor]
+end
+
+local function read_commit()
+  local m = {
+    id = arg(), queue = arg(), arrival = arg(), content = arg(), size = arg(), chunks = tonumber(arg()),
+    taken = arg() == '1', envelope = arg(), sender_domain = arg(), total = tonumber(arg()), undone = tonumber(arg()),
+    summary = arg(), inline = arg(), is_inline = arg() == '1', recipients = {}, failed = {},
+  }
+  for i = 1, tonumber(arg()) do m.recipients[i] = arg() end
+  for i = 1, tonumber(arg()) do
+    local number = arg()
+    m.failed[i] = { number, arg() }
+  end
+  return m
+end
+
+-- Content and recipients stored ahead carry an expiry; all must be there, and then stay.
+local function keep_staged(m, round)
+  if not m.is_inline and m.chunks > 0 then
+    local key = P .. ':c:' .. m.content
+    for i = 0, m.chunks - 1 do
+      if call('HEXISTS', key, i) == 0 then return false end
+    end
+    call('PERSIST', key)
+  end
+  for number = recipients_per_chunk, m.total - 1, recipients_per_chunk do
+    local key = recipient_key(m.id, number, round)
+    if call('HLEN', key) < math.min(recipients_per_chunk, m.total - number) then return false end
+    call('PERSIST', key)
+  end
+  if m.summary == '*' and call('PERSIST', P .. ':md:' .. m.id) == 0
+    and call('EXISTS', P .. ':md:' .. m.id) == 0 then return false end
+  return true
+end
+
+local function recipient_fields(fields, m)
+  for i, value in ipairs(m.recipients) do
+    fields[#fields + 1] = digits(i - 1)
+    fields[#fields + 1] = value
+  end
+  for _, pair in ipairs(m.failed) do
+    fields[#fields + 1] = 's' .. pair[1]
+    fields[#fields + 1] = pair[2]
+  end
+end
+
+local function commit_one(m)
+  local key = record_key(m.id)
+  local taken_key = P .. ':k:' .. m.id
+  if call('EXISTS', key, taken_key) > 0 then return 'already' end
+  if not keep_staged(m, '0') then return 'expired' end
+  local arrival = m.arrival ~= '' and m.arrival or digits(now_ms)
+  local large = m.summary == '*'
+  local fields = {
+    'q', m.queue, 'g', '1', 'at', arrival, 'ct', digits(now_ms), 'qe', digits(now_ms), 'sz', m.size, 'ch', m.chunks,
+    'e', m.envelope, 'sd', m.sender_domain, 'n', m.total, 'u', m.undone, 'ds', large and '' or m.summary,
+  }
+  local function set(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+  if m.content ~= m.id then set('c', m.content) end
+  if large then set('lg', '1') end
+  if m.total > m.undone then set('fl', m.total - m.undone) end
+  recipient_fields(fields, m)
+  call_long('HSET', key, fields, 6000)
+  if m.is_inline then call('HSET', P .. ':c:' .. m.content, '0', m.inline) end
+  if m.taken then call('SET', taken_key, '1') end
+  enter_queue(m.queue, m.id, arrival, m.sender_domain, m.summary, large)
+  return 'stored'
+end

@@ -1,0 +1,102 @@
+--[[
+  records: reading and changing what a record says of its recipients and requests.
+
+  Fields of a record m:<id>:
+    q queue · g generation · at arrival ms · ct created ms · qe entered its queue ms · sz content bytes · ch chunks ·
+    c content id (absent: the id) · e envelope JSON · sd sender domain · n recipients in all · u undone · ds domains ·
+    lg '1' for a large message · fl failed and unreported · rr report round · fin '1' finished, to be removed ·
+    due ms · a attempts · la last attempt ms · cr crashes of workers · oc crashes of the leader while importing it ·
+    cl claim of cleanup or bounce · bw kind of the report owed · rn last request number · o open request numbers ·
+    x '1' forced expiry · rg recipient round · <i> recipient i · s<i> its state · R<n> request n
+  A recipient is "address\ncounted domain or ''\noriginal\norcpt\nnotify" with empty ends cut off.
+  A state is 'd' (done), 't\nstatus\nreason\nremote JSON' (deferred), 'f<round>\nstatus\nreason\nremote JSON' (failed;
+  reported, so done, when the round is below the record's rr).
+  A request is "generation\nstate\nclaim\ntransport\nnexthop\nrecipients", state q, c or d, recipients as "0-4,7".
+]]
+local function is_done(state, round)
+  if not state then return false end
+  local first = string.sub(state, 1, 1)
+  if first == 'd' then return true end
+  if first ~= 'f' then return false end
+  return true, tonumber(string.match(state, '^f(%d+)')) >= (tonumber(round) or 0)
+end
+
+local function counted_domain(recipient)
+  local address, domain = string.match(recipient, '^([^\n]*)\n?([^\n]*)')
+  if domain ~= '' then return domain end
+  return string.lower(string.match(address, '@([^@]*)$') or address)
+end
+
+local function parse_request(text)
+  local generation, state, claim, transport, nexthop, recipients =
+    string.match(text, '^(%d+)\n(%a)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
+  if not generation then return nil end
+  return { generation = generation, state = state, claim = claim, transport = transport, nexthop = nexthop,
+    recipients = recipients }
+end
+
+local function request_text(r)
+  return table.concat({ r.generation, r.state, r.claim, r.transport, r.nexthop, r.recipients }, '\n')
+end
+
+local function recipient_numbers(text)
+  local numbers = {}
+  for from, to in string.gmatch(text, '(%d+)%-?(%d*)') do
+    for number = tonumber(from), tonumber(to ~= '' and to or from) do numbers[#numbers + 1] = number end
+  end
+  return numbers
+end
+
+local function drop_open(open, number)
+  local left = {}
+  for other in string.gmatch(open or '', '%d+') do
+    if other ~= number then left[#left + 1] = other end
+  end
+  return table.concat(left, ' ')
+end
+
+-- Removes a record, its recipients and its content. The indexes are the caller's.
+local function delete_record(id, total, round, content, large)
+  call('UNLINK', record_key(id))
+  for number = recipients_per_chunk, total - 1, recipients_per_chunk do
+    call('UNLINK', recipient_key(id, number, round))
+  end
+  if large then call('UNLINK', P .. ':md:' .. id) end
+  local key = P .. ':c:' .. (content or id)
+  local references = call('HGET', key, 'refs')
+  if references and tonumber(references) > 1 then
+    call('HINCRBY', key, 'refs', -1)
+  else
+    call('UNLINK', key)
+  end
+end
+
+-- Takes `counts` (domain -> recipients now done) out of a domain summary, and out of the queue's indexes.
+local function shrink_domains(queue, id, arrival, summary, counts)
+  local left = {}
+  for domain, text in string.gmatch(summary, '([^\n]+)\n(%d+)') do
+    local count, minus = tonumber(text), counts[domain]
+    if minus then
+      leave_domain(queue, id, domain, count)
+      count = count - minus
+      if count > 0 then enter_domain(queue, id, arrival, domain, count) end
+    end
+    if count > 0 then
+      left[#left + 1] = domain
+      left[#left + 1] = digits(count)
+    end
+  end
+  return table.concat(left, '\n')
+end
+
+-- Events for the leader: one numbered entry per script, written with the change it tells of.
+local events = {}
+local function tell_leader(...)
+  events[#events + 1] = table.concat({ ... }, '\t')
+end
+
+local function flush_events()
+  if #events == 0 then return end
+  call('XADD', P .. ':events', 'MAXLEN', '~', 10000, '*', 'n', call('INCR', P .. ':eventno'), 'e',
+    table.concat(events, '\n'))
+end

@@ -1,0 +1,38 @@
+#!lua flags=allow-oom
+--[[
+  open-message: claim a message in maildrop for cleanup, or one whose report is owed for bounce.
+
+  KEYS[1] record   ARGV prefix, id, kind ('clean' | 'report'), claim, heartbeat ms, held ids of the caller ('1': the
+                   caller is at work on this very message), alone ('1': nothing else is open in the caller), crash limit
+  Returns {'opened', generation, arrival, envelope, content, size, chunks, n, rr, rg, report kind} |
+          {'busy'} | {'stale'} | {'alone'}: open it again with nothing else open | {'limit'}: it crashed too often |
+          {'unreadable'}: the key is no record
+  A claim is alive while w:<claim> exists. A dead one counts as a crash: after one, the message is opened alone only,
+  so that its neighbours never pay.
+  Source: DESIGN §3 "A message whose worker crashed"; fault 39.
+]]
+-- @include base
+local id, kind, claim, hold, mine, alone, limit =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7] == '1', tonumber(ARGV[8])
+local key = record_key(id)
+local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'e', 'c', 'sz', 'ch', 'n', 'rr', 'rg', 'cl', 'cr', 'bw')
+if v.err then return { 'unreadable' } end
+if not v[1] then return { 'stale' } end
+if kind == 'clean' and v[1] ~= 'maildrop' then return { 'stale' } end
+if kind == 'report' and not v[13] then return { 'stale' } end
+local crashes = tonumber(v[12] or '0')
+if v[11] then
+  if v[11] == claim then
+    if mine then return { 'busy' } end
+  elseif call('EXISTS', P .. ':w:' .. v[11]) == 1 then
+    return { 'busy' }
+  else
+    crashes = call('HINCRBY', key, 'cr', 1)
+    call('HDEL', key, 'cl')
+  end
+end
+if crashes > limit then return { 'limit' } end
+if crashes > 0 and not alone then return { 'alone' } end
+call('SET', P .. ':w:' .. claim, '1', 'PX', hold)
+call('HSET', key, 'cl', claim)
+return { 'opened', v[2], v[3], v[4] or '', v[5] or id, v[6], v[7], v[8], v[9] or '0', v[10] or '0', v[13] or '' }

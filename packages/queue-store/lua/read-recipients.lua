@@ -1,0 +1,41 @@
+#!lua flags=no-writes
+--[[
+  read-recipients: recipients of a message with their states, from a number on.
+
+  KEYS[1] record   ARGV prefix, id, from, limit, which ('undone' | 'unreported' | 'owed': undone or unreported | 'all')
+  Returns {next number, {number, value, state or '', number, value, state …}}, or {-1} when there is no record.
+  Source: DESIGN §3.
+]]
+-- @include base
+-- @include records
+local id, from, limit, which = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+local v = call('HMGET', record_key(id), 'n', 'rr', 'rg')
+if not v[1] then return { -1, {} } end
+local total, found, number = tonumber(v[1]), {}, from
+local looked = 0
+while number < total and #found < limit * 3 and looked < 5000 do
+  local key, fields = recipient_key(id, number, v[3]), {}
+  local to = math.min(total - 1, number + 199, number - number % recipients_per_chunk + recipients_per_chunk - 1)
+  for i = number, to do
+    fields[#fields + 1] = digits(i)
+    fields[#fields + 1] = 's' .. digits(i)
+  end
+  local values = call('HMGET', key, unpack(fields))
+  local i = number
+  while i <= to and #found < limit * 3 do
+    local value, state = values[(i - number) * 2 + 1], values[(i - number) * 2 + 2]
+    if value then
+      local done, unreported = is_done(state, v[2])
+      if which == 'all' or (which == 'undone' and not done) or (which == 'unreported' and unreported)
+        or (which == 'owed' and (not done or unreported)) then
+        found[#found + 1] = i
+        found[#found + 1] = value
+        found[#found + 1] = state or ''
+      end
+    end
+    i = i + 1
+  end
+  looked = looked + i - number
+  number = i
+end
+return { number, found }

@@ -1,0 +1,70 @@
+#!lua flags=allow-oom
+--[[
+  reap-requests: take back the claims of workers that are gone. Only the leader does this.
+
+  KEYS  records   ARGV prefix, fence, heartbeat ms, ambiguous ('retry' | 'hold'), state text for ambiguous recipients,
+                  then per request: id, number, generation
+  Returns, per request: reaped (it goes back, nobody is to blame) | ambiguous (its dot was sent) | alive | gone
+  A worker is gone when its heartbeat is, and the stamp of that and Redis's own uptime are both one heartbeat old: so
+  workers that come back after an outage first write the outcomes they hold.
+  Source: DESIGN §3 "Only the leader reaps"; spec queues.md §5.
+]]
+-- @include base
+-- @include fence
+-- @include indexes
+-- @include records
+-- @include outcomes
+local heartbeat_ms, policy, text = tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local uptime_ms = tonumber(string.match(call('INFO', 'server'), 'uptime_in_seconds:(%d+)')) * 1000
+
+local function is_gone(worker)
+  if call('EXISTS', P .. ':w:' .. worker) == 1 then return false end
+  call('HSETNX', P .. ':gone', worker, digits(now_ms))
+  local since = tonumber(call('HGET', P .. ':gone', worker))
+  return now_ms - since >= heartbeat_ms and uptime_ms >= heartbeat_ms
+end
+
+local function defer_ambiguous(id, request)
+  local outcomes = {}
+  for _, number in ipairs(recipient_numbers(request.recipients)) do
+    outcomes[#outcomes + 1] = { digits(number), 't', text }
+  end
+  record_outcomes(id, outcomes)
+  return #outcomes
+end
+
+local function hold(id)
+  local key = record_key(id)
+  local v = call('HMGET', key, 'q', 'g', 'at', 'sd', 'ds', 'lg')
+  if v[1] ~= 'active' then return end
+  leave_queue('active', id, v[4], v[5], v[6])
+  enter_queue('hold', id, v[3], v[4], v[5], v[6])
+  call('HSET', key, 'q', 'hold', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms))
+  tell_leader('left', id)
+end
+
+local function reap(id, number, generation)
+  local key = record_key(id)
+  local v = redis.pcall('HMGET', key, 'R' .. number, 'o')
+  if v.err or not v[1] then return 'gone' end
+  local request = parse_request(v[1])
+  if not request or request.generation ~= generation or request.state == 'q' then return 'gone' end
+  if not is_gone(request.claim) then return 'alive' end
+  call('HDEL', key, 'R' .. number)
+  call('HSET', key, 'o', drop_open(v[2], number))
+  call('HINCRBY', key, 'cr', 1)
+  if request.state == 'c' then
+    tell_leader('ended', id, number, generation, 'putBack', '0', '0', '0', 'none', '', '')
+    return 'reaped'
+  end
+  local deferred = defer_ambiguous(id, request)
+  tell_leader('ended', id, number, generation, 'tried', '0', digits(deferred), '0', 'none', '', '')
+  if policy == 'hold' then hold(id) end
+  return 'ambiguous'
+end
+
+local answers = {}
+for i = 6, #ARGV, 3 do answers[#answers + 1] = reap(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+flush_indexes()
+flush_events()
+return answers

@@ -1,0 +1,17 @@
+#!lua flags=allow-oom
+--[[
+  record-outcomes: outcomes that need no delivery (transports error and retry), decided by the leader.
+
+  KEYS  record   ARGV prefix, id, then per outcome: recipient, kind ('s' | 't' | 'f'), text
+  Returns 1 | 0 the message is gone
+]]
+-- @include base
+-- @include indexes
+-- @include records
+-- @include outcomes
+local outcomes = {}
+for i = 3, #ARGV, 3 do outcomes[#outcomes + 1] = { ARGV[i], ARGV[i + 1], ARGV[i + 2] } end
+local there = record_outcomes(ARGV[2], outcomes)
+if there then call('HSET', record_key(ARGV[2]), 'la', digits(now_ms)) end
+flush_indexes()
+return there and 1 or 0

@@ -1,0 +1,46 @@
+#!lua flags=allow-oom
+--[[
+  reopen-active: a new leader puts what was active back to incoming, some at a time (Q13).
+
+  KEYS[1] index of active   ARGV prefix, fence, most messages
+  Returns how many were moved; 0 when none is left | FENCED error
+  Requests that nobody claimed are dropped; claimed ones stay in the record and are adopted at import. Messages that
+  the dead leader had just opened count one crash each. Safe to repeat.
+  Source: spec Q13; DESIGN §4 "At take-over".
+]]
+-- @include base
+-- @include fence
+-- @include indexes
+-- @include records
+-- @include corrupt
+local opening = call('GET', P .. ':opening')
+if opening then
+  for id in string.gmatch(opening, '%S+') do
+    if redis.pcall('HGET', record_key(id), 'q') == 'active' then call('HINCRBY', record_key(id), 'oc', 1) end
+  end
+  call('DEL', P .. ':opening')
+end
+local ids = call('ZRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1)
+for _, id in ipairs(ids) do
+  local key = record_key(id)
+  local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'sd', 'ds', 'lg', 'o')
+  if v.err or v[1] ~= 'active' or not (tonumber(v[2]) and tonumber(v[3]) and v[4] and v[5]) then
+    park_corrupt(id, 'unreadable record', '')
+  else
+    local kept = {}
+    for number in string.gmatch(v[7] or '', '%d+') do
+      local request = parse_request(call('HGET', key, 'R' .. number) or '')
+      if request and request.state ~= 'q' then
+        kept[#kept + 1] = number
+      else
+        call('HDEL', key, 'R' .. number)
+      end
+    end
+    if v[7] then call('HSET', key, 'o', table.concat(kept, ' ')) end
+    leave_queue('active', id, v[4], v[5], v[6])
+    enter_queue('incoming', id, v[3], v[4], v[5], v[6])
+    call('HSET', key, 'q', 'incoming', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms))
+  end
+end
+flush_indexes()
+return #ids

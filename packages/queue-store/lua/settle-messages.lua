@@ -1,0 +1,65 @@
+#!lua flags=allow-oom
+--[[
+  settle-messages: what the leader decides about messages of which no request is out.
+
+  KEYS  records   ARGV prefix, fence, then per message: id, generation, action, detail, count attempt ('1' | '')
+        action: remove | defer (detail: due ms) | report (detail: kind) | corrupt (detail: reason)
+  Returns, per message: done | stale (moved by somebody else) | unfinished (work is left, or was recorded meanwhile)
+  Source: spec queues.md §3.7; Q6, Q7.
+]]
+-- @include base
+-- @include fence
+-- @include indexes
+-- @include records
+-- @include corrupt
+
+local function remove(id, v)
+  if not v[12] and (v[3] ~= '0' or (v[4] and v[4] ~= '0')) then return 'unfinished' end
+  leave_queue('active', id, v[6], v[7], v[8])
+  call('ZREM', P .. ':owed', id)
+  delete_record(id, tonumber(v[9]), v[10], v[11] or id, v[8])
+  return 'done'
+end
+
+local function defer(id, v, due, count_attempt)
+  if v[3] == '0' and (not v[4] or v[4] == '0') then return 'unfinished' end
+  local key = record_key(id)
+  leave_queue('active', id, v[6], v[7], v[8])
+  enter_queue('deferred', id, v[5], v[6], v[7], v[8])
+  zadd_later(P .. ':due', due, id)
+  call('HSET', key, 'q', 'deferred', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms), 'due', due)
+  call('HDEL', key, 'bw')
+  call('ZREM', P .. ':owed', id)
+  if count_attempt == '1' then call('HINCRBY', key, 'a', 1) end
+  return 'done'
+end
+
+local function owe_report(id, v, kind)
+  if kind == 'failure' and (not v[4] or v[4] == '0') then return 'unfinished' end
+  call('HSET', record_key(id), 'bw', kind)
+  call('ZADD', P .. ':owed', now_ms, id)
+  return 'done'
+end
+
+local answers = {}
+for i = 3, #ARGV, 5 do
+  local id, action = ARGV[i], ARGV[i + 2]
+  local v = redis.pcall('HMGET', record_key(id), 'q', 'g', 'u', 'fl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'fin', 'o')
+  local answer = 'stale'
+  if not v.err and v[1] == 'active' and v[2] == ARGV[i + 1] then
+    if action ~= 'corrupt' and v[13] and v[13] ~= '' then
+      answer = 'unfinished'
+    elseif action == 'remove' then
+      answer = remove(id, v)
+    elseif action == 'defer' then
+      answer = defer(id, v, ARGV[i + 3], ARGV[i + 4])
+    elseif action == 'report' then
+      answer = owe_report(id, v, ARGV[i + 3])
+    else
+      answer = park_corrupt(id, ARGV[i + 3], ARGV[i + 1]) == 'moved' and 'done' or 'stale'
+    end
+  end
+  answers[#answers + 1] = answer
+end
+flush_indexes()
+return answers

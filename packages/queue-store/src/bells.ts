@@ -1,0 +1,177 @@
+/**
+ * Doorbells: BullMQ queues whose jobs say "look", and nothing else that matters.
+ *
+ * Rings may be lost, so nothing depends on one: sweeps make sure, rings make it fast (DESIGN §3). Under load one job
+ * names all that came since the last ring was on its way. Jobs end as soon as their reader has looked; handlers that
+ * throw would lose the ring, so none does.
+ *
+ * Source: DESIGN §3 "Rings may be lost"; LIBRARIES §1; PROTOTYPE §5.
+ */
+import { Queue, Worker } from "bullmq";
+import type { Job } from "bullmq";
+import type { Redis } from "ioredis";
+import { bellQueues, panic } from "@postmq/vocabulary";
+import type { BellQueue, QueueId, RequestName } from "@postmq/vocabulary";
+import { Coalescer } from "./coalescer.ts";
+import type { Bell, BellListener, DeliveryBell } from "./contract.ts";
+import { checkedId } from "./packing.ts";
+
+const maxIdsPerRing = 500;
+/** Recovery of a ring whose reader was killed takes at most the sum of these. */
+const lockDurationMs = 10_000;
+const stalledIntervalMs = 5_000;
+/** BullMQ would put a job away as failed after this many stalls; for a doorbell that would be a loss. */
+const maxStalledCount = 1_000_000;
+const ringOptions = { removeOnComplete: true, removeOnFail: true, attempts: 1 } as const;
+/** BullMQ's own event streams are not read here. */
+const eventsKept = 100;
+
+type RingData = { readonly i?: unknown; readonly r?: unknown; readonly a?: unknown };
+
+/** The ids that a job names; rubbish is left out. */
+export function readBell(data: unknown): Bell {
+  const ids = typeof data === "object" && data !== null ? (data as RingData).i : undefined;
+  if (!Array.isArray(ids)) return { ids: [] };
+  return { ids: ids.map(checkedId).filter((id) => id !== undefined) };
+}
+
+function readRequest(entry: unknown): RequestName | undefined {
+  if (!Array.isArray(entry)) return undefined;
+  const [id, number, generation] = entry as readonly unknown[];
+  const checked = checkedId(id);
+  if (checked === undefined || !Number.isSafeInteger(number) || !Number.isSafeInteger(generation))
+    return undefined;
+  return { id: checked, number: Number(number), generation: Number(generation) };
+}
+
+/** The requests that a delivery job names; rubbish is left out. */
+export function readDeliveryBell(data: unknown): DeliveryBell {
+  const { r, a } = typeof data === "object" && data !== null ? (data as RingData) : {};
+  const requests = Array.isArray(r) ? r.map(readRequest).filter((name) => name !== undefined) : [];
+  return { requests, isAlone: a === 1 };
+}
+
+export type BellNotice = (level: "info" | "warning" | "error", text: string) => void;
+
+export class Bells implements AsyncDisposable {
+  readonly #prefix: string;
+  readonly #redis: Redis;
+  readonly #notice: BellNotice;
+  readonly #queues = new Map<BellQueue, Queue>();
+  readonly #rings = new Map<BellQueue, Coalescer<QueueId, true>>();
+
+  constructor(redis: Redis, prefix: string, notice: BellNotice) {
+    this.#redis = redis;
+    this.#prefix = prefix;
+    this.#notice = notice;
+  }
+
+  #queue(name: BellQueue): Queue {
+    const known = this.#queues.get(name);
+    if (known !== undefined) return known;
+    const queue = new Queue(name, {
+      connection: this.#redis,
+      prefix: this.#prefix,
+      defaultJobOptions: ringOptions,
+      streams: { events: { maxLen: eventsKept } },
+    });
+    queue.on("error", (error) => this.#notice("info", `bells of ${name}: ${error.message}`));
+    this.#queues.set(name, queue);
+    return queue;
+  }
+
+  /** Makes all BullMQ queues known, hold and corrupt paused: their index is the queue. */
+  async makeQueues(): Promise<void> {
+    await Promise.all(bellQueues.map((name) => this.#queue(name).waitUntilReady()));
+    await Promise.all([this.#queue("hold").pause(), this.#queue("corrupt").pause()]);
+  }
+
+  /** Rings for an id; many in flight go as one job. */
+  async ring(name: Exclude<BellQueue, "active">, id: QueueId): Promise<void> {
+    let coalescer = this.#rings.get(name);
+    if (coalescer === undefined) {
+      const queue = this.#queue(name);
+      coalescer = new Coalescer(
+        async (ids) => {
+          await queue.add("ring", { i: ids });
+          return ids.map(() => true as const);
+        },
+        { lanes: 1, maxItems: maxIdsPerRing },
+      );
+      this.#rings.set(name, coalescer);
+    }
+    await coalescer.add(id);
+  }
+
+  async ringDelivery(bell: DeliveryBell): Promise<void> {
+    const r = bell.requests.map((name) => [name.id, name.number, name.generation]);
+    await this.#queue("active").add("deliver", bell.isAlone ? { r, a: 1 } : { r });
+  }
+
+  /** A delayed job for that second, at most one. */
+  async ringAt(name: "deferred", dueMs: number, nowMs: number): Promise<void> {
+    const second = Math.ceil(dueMs / 1000);
+    await this.#queue(name).add(
+      "due",
+      { i: [] },
+      { jobId: `due-${second}`, delay: Math.max(0, second * 1000 - nowMs) },
+    );
+  }
+
+  async listen(
+    name: BellQueue,
+    options: { readonly concurrency: number },
+    handler: (data: unknown) => Promise<void>,
+  ): Promise<BellListener> {
+    let lastSeenMs = performance.now();
+    const worker = new Worker(
+      name,
+      async (job: Job<unknown>) => {
+        lastSeenMs = performance.now();
+        try {
+          await handler(job.data);
+        } catch (error) {
+          // A throwing processor would lose the ring; whoever handles rings logs its own trouble before this.
+          this.#notice(
+            "error",
+            `a handler of ${name} failed: ${error instanceof Error ? error.stack : String(error)}`,
+          );
+        }
+      },
+      {
+        connection: this.#redis,
+        prefix: this.#prefix,
+        concurrency: options.concurrency,
+        lockDuration: lockDurationMs,
+        stalledInterval: stalledIntervalMs,
+        maxStalledCount,
+        removeOnComplete: { count: 0 },
+        removeOnFail: { count: 0 },
+        runRetryDelay: 1000,
+        drainDelay: 5,
+      },
+    );
+    worker.on("error", (error) => this.#notice("info", `listener of ${name}: ${error.message}`));
+    worker.on("drained", () => {
+      lastSeenMs = performance.now();
+    });
+    await worker.waitUntilReady();
+    return {
+      close: () => worker.close(),
+      silentMs: () =>
+        worker.isRunning() ? performance.now() - lastSeenMs : Number.POSITIVE_INFINITY,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled([...this.#queues.values()].map((queue) => queue.close()));
+  }
+}
+
+/** For callers that ring and go on: a ring that fails is made good by a sweep. */
+export function ringAndForget(ring: Promise<void>, notice: BellNotice): void {
+  ring.catch((error: unknown) => {
+    if (error instanceof Error && error.name === "PanicError") panic(error.message);
+    notice("info", `a ring was lost: ${error instanceof Error ? error.message : String(error)}`);
+  });
+}

@@ -1,0 +1,108 @@
+/**
+ * Cleanup's side of the store: messages leave maildrop whole or not at all.
+ *
+ * Source: DESIGN §2, §3 "Moves"; spec queues.md §3.4; fault 4.
+ */
+import type { Redis } from "ioredis";
+import { PostmqError } from "@postmq/vocabulary";
+import type { QueueId } from "@postmq/vocabulary";
+import { ringAndForget } from "./bells.ts";
+import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
+import type { Commit } from "./commit-arguments.ts";
+import { readContentWhole, StagedContentWriter } from "./content.ts";
+import type { Cleaning, ContentRef, ContentWriter, NotOpened, OpenedMessage } from "./contract.ts";
+import { MessageOpener } from "./message-opener.ts";
+import { storeError } from "./redis-connection.ts";
+import { asWord } from "./script-reply.ts";
+import { loadScript, runScript } from "./script.ts";
+import type { StoreParts } from "./store-parts.ts";
+
+const releaseCleaned = loadScript("release-cleaned");
+type ReleaseAnswer = "moved" | "already" | "stale";
+
+export class CleaningStore implements Cleaning {
+  readonly #parts: StoreParts;
+  readonly #redis: Redis;
+  readonly #opener: MessageOpener;
+  #written = 0;
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
+    this.#redis = parts.connect("patient", "cleaning");
+    this.#opener = new MessageOpener(parts, "clean");
+  }
+
+  open(id: QueueId): Promise<OpenedMessage | NotOpened> {
+    return this.#opener.open(id);
+  }
+
+  readContent(content: ContentRef): Promise<Buffer> {
+    return readContentWhole(this.#redis, this.#parts.keys.prefix, content);
+  }
+
+  openContent(id: QueueId): ContentWriter {
+    this.#written += 1;
+    return new StagedContentWriter(this.#redis, {
+      prefix: this.#parts.keys.prefix,
+      id,
+      inlineId: `${id}-${this.#parts.worker}-${this.#written}`,
+      onWrite: () => undefined,
+    });
+  }
+
+  async release(
+    opened: OpenedMessage,
+    into: Parameters<Cleaning["release"]>[1],
+  ): Promise<ReleaseAnswer> {
+    const commit = { id: opened.id, ...into };
+    try {
+      if (needsStaging(commit)) {
+        await stageRecipients(
+          this.#redis,
+          this.#parts.keys.prefix,
+          commit,
+          String(opened.generation + 1),
+        );
+      }
+      const answer = await this.#release(opened, commit);
+      if (answer !== "stale" && into.queue === "incoming") {
+        ringAndForget(this.#parts.bells.ring("incoming", opened.id), this.#parts.notice);
+      }
+      return answer;
+    } finally {
+      this.#opener.close(opened.id);
+    }
+  }
+
+  async #release(opened: OpenedMessage, commit: Commit): Promise<ReleaseAnswer> {
+    const { keys, worker } = this.#parts;
+    try {
+      const word = asWord(
+        await runScript(this.#redis, releaseCleaned, commitKeys(keys.prefix, commit), [
+          keys.prefix,
+          String(opened.generation),
+          worker,
+          ...commitArguments(commit),
+        ]),
+        ["moved", "already", "stale", "expired"],
+      );
+      if (word === "expired") {
+        throw new PostmqError(
+          "PMQ_STORE_CONTENT_EXPIRED",
+          "content stored ahead of the release is gone",
+        );
+      }
+      return word;
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  park(opened: OpenedMessage, reason: string): Promise<void> {
+    return this.#opener.park(opened, reason);
+  }
+
+  giveBack(opened: OpenedMessage): Promise<void> {
+    return this.#opener.giveBack(opened);
+  }
+}

@@ -1,0 +1,199 @@
+/**
+ * The delivery worker's side of the store: claims, the dot-sent mark, outcomes.
+ *
+ * Outcomes are kept over an outage of Redis, however long, and written when it is back (P5). The mark is different:
+ * it is awaited before the dot, and after 20 s of silence the answer is no (DESIGN §3).
+ *
+ * Source: DESIGN §3 "Delivery is the one place where twice is possible"; faults 7, 9, 11, 19, 20.
+ */
+import type { Redis } from "ioredis";
+import { enhancedStatus, isPostmqError, panic } from "@postmq/vocabulary";
+import type { RequestName } from "@postmq/vocabulary";
+import { Coalescer } from "./coalescer.ts";
+import { readContent } from "./content.ts";
+import type { ClaimAnswer, ContentRef, Delivering, RequestResult } from "./contract.ts";
+import { startHeartbeat } from "./heartbeat.ts";
+import { outcomeArguments, parseEnvelope } from "./packing.ts";
+import { storeError } from "./redis-connection.ts";
+import { asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
+import { loadScript, runScript, runScriptBuffer } from "./script.ts";
+import type { StoreParts } from "./store-parts.ts";
+
+const claimRequests = loadScript("claim-requests");
+const markDotSent = loadScript("mark-dot-sent");
+const endRequests = loadScript("end-requests");
+
+const markSilenceMs = 20_000;
+const maxPerScript = 200;
+const retryMs = 500;
+
+const goodStatus = enhancedStatus("2.0.0");
+
+export class DeliveringStore implements Delivering {
+  readonly worker: string;
+  readonly #parts: StoreParts;
+  readonly #redis: Redis;
+  readonly #marks: Coalescer<RequestName, boolean>;
+  readonly #ends: Coalescer<RequestResult, true>;
+  readonly #unwritten = new Set<RequestResult>();
+  #isClosed = false;
+
+  static async open(parts: StoreParts, concurrency: number): Promise<DeliveringStore> {
+    await startHeartbeat(parts, concurrency);
+    return new DeliveringStore(parts);
+  }
+
+  private constructor(parts: StoreParts) {
+    this.worker = parts.worker;
+    this.#parts = parts;
+    this.#redis = parts.connect("patient", "delivering");
+    this.#marks = new Coalescer((names) => this.#mark(names), { lanes: 1, maxItems: maxPerScript });
+    this.#ends = new Coalescer((results) => this.#writeEnds(results), {
+      lanes: 1,
+      maxItems: maxPerScript,
+    });
+    parts.onClose(() => {
+      this.#isClosed = true;
+    });
+  }
+
+  async claim(names: readonly RequestName[]): Promise<readonly ClaimAnswer[]> {
+    const { keys, heartbeatMs } = this.#parts;
+    const reply = asArray(
+      await runScriptBuffer(
+        this.#redis,
+        claimRequests,
+        names.map((name) => keys.record(name.id)),
+        [keys.prefix, this.worker, heartbeatMs, ...names.flatMap(nameArguments)],
+      ),
+    );
+    return names.map((name, i) => readClaim(name, asArray(reply[i])));
+  }
+
+  markDotSent(name: RequestName): Promise<boolean> {
+    return this.#marks.add(name);
+  }
+
+  async #mark(names: readonly RequestName[]): Promise<readonly boolean[]> {
+    const { keys } = this.#parts;
+    let timer: NodeJS.Timeout | undefined;
+    const silence = new Promise<undefined>((resolve) => {
+      timer = setTimeout(() => resolve(undefined), markSilenceMs);
+    });
+    const marked = runScript(
+      this.#redis,
+      markDotSent,
+      names.map((name) => keys.record(name.id)),
+      [keys.prefix, this.worker, ...names.flatMap(nameArguments)],
+    ).catch((error: unknown) => {
+      this.#parts.notice("warning", `dot-sent mark: ${storeError(error).message}`);
+      return undefined;
+    });
+    const reply = await Promise.race([marked, silence]);
+    clearTimeout(timer);
+    if (reply === undefined) return names.map(() => false);
+    return asArray(reply).map((answer) => asNumber(answer) === 1);
+  }
+
+  async end(result: RequestResult): Promise<void> {
+    this.#unwritten.add(result);
+    await this.#ends.add(result);
+    this.#unwritten.delete(result);
+  }
+
+  /** Writes results, as long as it takes: they are facts that must not be lost. */
+  async #writeEnds(results: readonly RequestResult[]): Promise<readonly true[]> {
+    const { keys } = this.#parts;
+    for (;;) {
+      try {
+        await runScript(
+          this.#redis,
+          endRequests,
+          results.map((result) => keys.record(result.name.id)),
+          [keys.prefix, this.worker, ...results.flatMap(endArguments)],
+        );
+        return results.map(() => true as const);
+      } catch (error) {
+        if (this.#isClosed) throw storeError(error);
+        this.#parts.notice("warning", `outcomes wait for Redis: ${storeError(error).message}`);
+        await new Promise((resolve) => setTimeout(resolve, retryMs));
+      }
+    }
+  }
+
+  readContent(content: ContentRef): AsyncIterable<Buffer> {
+    return readContent(this.#redis, this.#parts.keys.prefix, content);
+  }
+
+  unwritten(): readonly RequestResult[] {
+    return [...this.#unwritten];
+  }
+
+  async restore(results: readonly RequestResult[]): Promise<void> {
+    await Promise.all(results.map((result) => this.end(result)));
+  }
+}
+
+function nameArguments(name: RequestName): string[] {
+  return [name.id, String(name.number), String(name.generation)];
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s/g, " ");
+}
+
+function endArguments(result: RequestResult): string[] {
+  const { name, feedback, outcomes } = result;
+  const count = (kind: string) =>
+    String(outcomes.filter((outcome) => outcome.kind === kind).length);
+  const trouble = feedback.kind === "trouble" ? feedback : { status: goodStatus, reason: "" };
+  return [
+    ...nameArguments(name),
+    result.end,
+    feedback.kind,
+    trouble.status,
+    oneLine(trouble.reason),
+    count("sent"),
+    count("deferred"),
+    count("failed"),
+    String(outcomes.length),
+    ...outcomes.flatMap(outcomeArguments),
+  ];
+}
+
+function readClaim(name: RequestName, reply: readonly unknown[]): ClaimAnswer {
+  const word = asWord(reply[0], ["claimed", "stale", "busy", "unreadable"]);
+  if (word !== "claimed") return word;
+  const [
+    ,
+    transport,
+    nexthop,
+    arrival,
+    active,
+    created,
+    envelope,
+    content,
+    size,
+    chunks,
+    recipients,
+    inline,
+  ] = reply;
+  try {
+    return {
+      name,
+      destination: { transport: asText(transport), nexthop: asText(nexthop) },
+      arrivalMs: asNumber(arrival),
+      activeMs: asNumber(active),
+      createdMs: asNumber(created),
+      envelope: parseEnvelope(asText(envelope)),
+      recipients: asRecipients(recipients, Number.POSITIVE_INFINITY),
+      content: { contentId: asText(content), sizeBytes: asNumber(size), chunks: asNumber(chunks) },
+      ...(asNumber(chunks) > 1
+        ? {}
+        : { inline: Buffer.isBuffer(inline) ? inline : panic("content is no buffer") }),
+    };
+  } catch (error) {
+    if (isPostmqError(error, "PMQ_MESSAGE_UNREADABLE")) return "unreadable";
+    throw error;
+  }
+}

@@ -1,0 +1,28 @@
+/** Keys of one instance: everything carries the prefix `postmq:{instance}`, one hash slot (DESIGN §5). */
+import type { MessageQueue } from "@postmq/vocabulary";
+
+export type InstanceKeys = ReturnType<typeof instanceKeys>;
+
+export function instanceKeys(instanceName: string) {
+  const prefix = `postmq:{${instanceName}}`;
+  return {
+    prefix,
+    record: (id: string) => `${prefix}:m:${id}`,
+    taken: (id: string) => `${prefix}:k:${id}`,
+    byArrival: (queue: MessageQueue) => `${prefix}:q:${queue}`,
+    byEntry: (queue: MessageQueue) => `${prefix}:e:${queue}`,
+    large: (queue: MessageQueue) => `${prefix}:l:${queue}`,
+    largeDomains: (id: string) => `${prefix}:md:${id}`,
+    domainNames: (queue: MessageQueue) => `${prefix}:dn:${queue}`,
+    senderNames: (queue: MessageQueue) => `${prefix}:sn:${queue}`,
+    due: `${prefix}:due`,
+    owed: `${prefix}:owed`,
+    opening: `${prefix}:opening`,
+    identity: `${prefix}:identity`,
+    leader: `${prefix}:leader`,
+    events: `${prefix}:events`,
+    eventNumber: `${prefix}:eventno`,
+    workers: `${prefix}:workers`,
+    heartbeat: (worker: string) => `${prefix}:w:${worker}`,
+  };
+}

@@ -1,0 +1,243 @@
+/**
+ * Looking on: listings, qshape and depths, all from the indexes that the move scripts keep. Nothing scans.
+ *
+ * Source: DESIGN §3 "Indexes"; spec A6, A7, Q9; P12.
+ */
+import type { Redis } from "ioredis";
+import { isMessageQueue, messageQueues, panic } from "@postmq/vocabulary";
+import type { MessageQueue, QueueId } from "@postmq/vocabulary";
+import { readContent } from "./content.ts";
+import type {
+  ContentRef,
+  ListedMessage,
+  ListPage,
+  Looking,
+  QshapeRow,
+  QueueDepth,
+} from "./contract.ts";
+import { checkedId, parseEnvelope } from "./packing.ts";
+import { asArray, asNumber, asRecipients, asText } from "./script-reply.ts";
+import { loadScript, runScript } from "./script.ts";
+import type { StoreParts } from "./store-parts.ts";
+
+const readMessages = loadScript("read-messages");
+const countAges = loadScript("count-ages");
+const mostRecipientsListed = 1000;
+/** Domains counted per script: keeps Redis free for others in between. */
+const domainsPerScript = 200;
+
+export class LookingStore implements Looking {
+  readonly #parts: StoreParts;
+  readonly #redis: Redis;
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
+    this.#redis = parts.connect("patient", "looking");
+  }
+
+  async depths(): Promise<readonly QueueDepth[]> {
+    return Promise.all(
+      messageQueues.map(async (queue) => {
+        const key = this.#parts.keys.byArrival(queue);
+        const [messages, oldest] = await Promise.all([
+          this.#redis.zcard(key),
+          this.#redis.zrange(key, "0", "0", "WITHSCORES"),
+        ]);
+        return oldest[1] === undefined
+          ? { queue, messages }
+          : { queue, messages, oldestArrivalMs: Number(oldest[1]) };
+      }),
+    );
+  }
+
+  async list(
+    queue: MessageQueue,
+    options: { readonly cursor?: string; readonly limit: number },
+  ): Promise<ListPage> {
+    const key = this.#parts.keys.byArrival(queue);
+    const [fromMs = "-inf", seen = "0"] = options.cursor?.split(":") ?? [];
+    const flat = await this.#redis.zrangebyscore(
+      key,
+      fromMs,
+      "+inf",
+      "WITHSCORES",
+      "LIMIT",
+      Number(seen),
+      options.limit,
+    );
+    const ids = flat.filter((_, i) => i % 2 === 0);
+    const messages = await this.#read(ids);
+    const scores = flat.filter((_, i) => i % 2 === 1);
+    const last = scores.at(-1);
+    if (ids.length < options.limit || last === undefined) {
+      return { messages: messages.filter((message) => message.queue === queue) };
+    }
+    // The next page begins behind those of the last millisecond that were shown already.
+    const shown = scores.filter((score) => score === last).length + (last === fromMs ? Number(seen) : 0);
+    return {
+      messages: messages.filter((message) => message.queue === queue),
+      cursor: `${last}:${shown}`,
+    };
+  }
+
+  async message(id: QueueId): Promise<ListedMessage | undefined> {
+    return (await this.#read([id]))[0];
+  }
+
+  async #read(ids: readonly string[]): Promise<readonly ListedMessage[]> {
+    if (ids.length === 0) return [];
+    const { keys } = this.#parts;
+    const reply = asArray(
+      await runScript(
+        this.#redis,
+        readMessages,
+        ids.map((id) => keys.record(id)),
+        [keys.prefix, mostRecipientsListed, ...ids],
+      ),
+    );
+    return reply
+      .map((entry) => readListed(asArray(entry)))
+      .filter((message) => message !== undefined);
+  }
+
+  async qshape(options: {
+    readonly queues: readonly MessageQueue[];
+    readonly by: "recipient" | "sender";
+    readonly ageLimitsMs: readonly number[];
+    readonly nowMs: number;
+  }): Promise<readonly QshapeRow[]> {
+    const rows = new Map<string, number[]>();
+    const add = (domain: string, counts: readonly number[]) => {
+      const row = rows.get(domain) ?? counts.map(() => 0);
+      for (const [i, count] of counts.entries()) row[i] = (row[i] ?? 0) + count;
+      rows.set(domain, row);
+    };
+    for (const queue of options.queues) {
+      await this.#countQueue(queue, options, add);
+      if (options.by === "recipient") await this.#countLarge(queue, options, add);
+    }
+    return [...rows].map(([domain, counts]) => ({ domain, counts }));
+  }
+
+  async #countQueue(
+    queue: MessageQueue,
+    options: Parameters<Looking["qshape"]>[0],
+    add: (domain: string, counts: readonly number[]) => void,
+  ): Promise<void> {
+    const { keys } = this.#parts;
+    const names = options.by === "recipient" ? keys.domainNames(queue) : keys.senderNames(queue);
+    const domains = await this.#redis.zrange(names, "0", "-1");
+    const limits = options.ageLimitsMs.map((limit) => String(Math.floor(options.nowMs - limit)));
+    for (let from = 0; from < domains.length; from += domainsPerScript) {
+      const some = domains.slice(from, from + domainsPerScript);
+      const reply = asArray(
+        await runScript(
+          this.#redis,
+          countAges,
+          [names],
+          [
+            keys.prefix,
+            queue,
+            options.by === "recipient" ? "d" : "s",
+            limits.length,
+            ...limits,
+            ...some,
+          ],
+        ),
+      );
+      for (const [i, domain] of some.entries()) add(domain, asArray(reply[i]).map(asNumber));
+    }
+  }
+
+  /** Messages of very many domains keep their own counts (DESIGN §3). */
+  async #countLarge(
+    queue: MessageQueue,
+    options: Parameters<Looking["qshape"]>[0],
+    add: (domain: string, counts: readonly number[]) => void,
+  ): Promise<void> {
+    const { keys } = this.#parts;
+    const flat = await this.#redis.zrange(keys.large(queue), "0", "-1", "WITHSCORES");
+    for (let i = 0; i + 1 < flat.length; i += 2) {
+      const ageMs = options.nowMs - Number(flat[i + 1]);
+      const found = options.ageLimitsMs.findIndex((limit) => ageMs < limit);
+      const bucket = found < 0 ? options.ageLimitsMs.length : found;
+      const counts = await this.#redis.hgetall(keys.largeDomains(flat[i] ?? panic("no id")));
+      for (const [domain, count] of Object.entries(counts)) {
+        add(
+          domain,
+          Array.from({ length: options.ageLimitsMs.length + 1 }, (_, b) =>
+            b === bucket ? Number(count) : 0,
+          ),
+        );
+      }
+    }
+  }
+
+  readContent(content: ContentRef): AsyncIterable<Buffer> {
+    return readContent(this.#redis, this.#parts.keys.prefix, content);
+  }
+}
+
+const unknownEnvelope = { sender: "", origin: "smtp" } as const;
+
+function readListed(entry: readonly unknown[]): ListedMessage | undefined {
+  const id = checkedId(entry[0]);
+  if (id === undefined) return undefined;
+  const [
+    ,
+    queue,
+    arrival,
+    created,
+    size,
+    envelope,
+    expired,
+    attempts,
+    last,
+    due,
+    undone,
+    total,
+    why,
+    round,
+    recipients,
+  ] = entry;
+  if (queue === "unreadable" || !isMessageQueue(asText(queue)))
+    return unreadableMessage(id, asText(arrival ?? ""));
+  try {
+    return {
+      id,
+      queue: isMessageQueue(asText(queue)) ? (asText(queue) as MessageQueue) : "corrupt",
+      arrivalMs: asNumber(arrival),
+      createdMs: asNumber(created),
+      sizeBytes: asNumber(size),
+      envelope: parseEnvelope(asText(envelope)),
+      isForceExpired: expired === "1",
+      attempts: asNumber(attempts),
+      ...(last === "" ? {} : { lastAttemptMs: asNumber(last) }),
+      ...(due === "" ? {} : { dueMs: asNumber(due) }),
+      recipients: asRecipients(recipients, asNumber(round)),
+      undoneRecipients: asNumber(undone),
+      totalRecipients: asNumber(total),
+      ...(why === "" ? {} : { corruptReason: asText(why) }),
+    };
+  } catch {
+    // Rubbish in a record must not end a listing: it shows as what it is.
+    return unreadableMessage(id, why === "" ? "unreadable record" : asText(why));
+  }
+}
+
+function unreadableMessage(id: QueueId, reason: string): ListedMessage {
+  return {
+    id,
+    queue: "corrupt",
+    arrivalMs: 0,
+    createdMs: 0,
+    sizeBytes: 0,
+    envelope: unknownEnvelope,
+    isForceExpired: false,
+    attempts: 0,
+    recipients: [],
+    undoneRecipients: 0,
+    totalRecipients: 0,
+    corruptReason: reason,
+  };
+}

@@ -1,0 +1,181 @@
+/**
+ * Opening messages under a claim, for cleanup and bounce; and who may be open beside whom.
+ *
+ * A message whose reader died is opened only while nothing else is open in this process, so that a poisoned one can't
+ * count crashes against its neighbours; after `crashLimit` crashes alone it goes to corrupt.
+ *
+ * Source: DESIGN §3 "A message whose worker crashed"; faults 4, 39, 40.
+ */
+import { isPostmqError, panic } from "@postmq/vocabulary";
+import type { QueueId } from "@postmq/vocabulary";
+import type { NotOpened, OpenedMessage, ReportKind } from "./contract.ts";
+import { reportKinds } from "./contract.ts";
+import { startHeartbeat } from "./heartbeat.ts";
+import { parseEnvelope } from "./packing.ts";
+import { storeError } from "./redis-connection.ts";
+import { asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
+import { loadScript, runScript } from "./script.ts";
+import type { StoreParts } from "./store-parts.ts";
+
+const openMessage = loadScript("open-message");
+const readRecipients = loadScript("read-recipients");
+const giveBack = loadScript("give-back");
+const parkCorrupt = loadScript("park-corrupt");
+
+const recipientsPerRead = 1000;
+
+/** Many may be open together, or one alone. */
+class AloneGate {
+  #open = 0;
+  #isAlone = false;
+  #waiting: { readonly alone: boolean; readonly go: () => void }[] = [];
+
+  enter(alone: boolean): Promise<void> {
+    return new Promise((go) => {
+      this.#waiting.push({ alone, go });
+      this.#admit();
+    });
+  }
+
+  leave(): void {
+    this.#open -= 1;
+    this.#isAlone = false;
+    this.#admit();
+  }
+
+  #admit(): void {
+    for (let first = this.#waiting[0]; first !== undefined; first = this.#waiting[0]) {
+      if (this.#isAlone || (first.alone && this.#open > 0)) return;
+      this.#waiting.shift();
+      this.#open += 1;
+      this.#isAlone = first.alone;
+      first.go();
+    }
+  }
+}
+
+export type Opened = OpenedMessage & { readonly reportKind?: ReportKind };
+
+export class MessageOpener {
+  readonly #parts: StoreParts;
+  readonly #kind: "clean" | "report";
+  readonly #gate = new AloneGate();
+  readonly #mine = new Set<QueueId>();
+  readonly #heartbeat: Promise<void>;
+
+  constructor(parts: StoreParts, kind: "clean" | "report") {
+    this.#parts = parts;
+    this.#kind = kind;
+    this.#heartbeat = startHeartbeat(parts);
+    this.#heartbeat.catch(() => undefined); // open() awaits it and sees the failure
+  }
+
+  async open(id: QueueId): Promise<Opened | NotOpened> {
+    await this.#heartbeat;
+    const first = await this.#tryOpen(id, false);
+    return first === "alone" ? this.#openAlone(id) : first;
+  }
+
+  async #openAlone(id: QueueId): Promise<Opened | NotOpened> {
+    const answer = await this.#tryOpen(id, true);
+    return answer === "alone" ? panic("a message wants to be alone twice") : answer;
+  }
+
+  async #tryOpen(id: QueueId, alone: boolean): Promise<Opened | NotOpened | "alone"> {
+    await this.#gate.enter(alone);
+    let isOpen = false;
+    try {
+      const answer = await this.#ask(id, alone);
+      isOpen = typeof answer === "object";
+      if (isOpen) this.#mine.add(id);
+      return answer;
+    } finally {
+      if (!isOpen) this.#gate.leave();
+    }
+  }
+
+  async #ask(id: QueueId, alone: boolean): Promise<Opened | NotOpened | "alone"> {
+    const { keys, worker, heartbeatMs, redis, crashLimit } = this.#parts;
+    const isMine = this.#mine.has(id) ? "1" : "";
+    const reply = asArray(
+      await runScript(
+        redis,
+        openMessage,
+        [keys.record(id)],
+        [keys.prefix, id, this.#kind, worker, heartbeatMs, isMine, alone ? "1" : "", crashLimit],
+      ),
+    );
+    const word = asWord(reply[0], ["opened", "busy", "stale", "alone", "limit", "unreadable"]);
+    if (word === "limit")
+      return this.#park(id, `its reader crashed ${crashLimit} times with it alone`);
+    if (word === "unreadable") return this.#park(id, "unreadable record");
+    if (word !== "opened") return word;
+    try {
+      return await this.#read(id, reply);
+    } catch (error) {
+      if (!isPostmqError(error, "PMQ_MESSAGE_UNREADABLE")) throw error;
+      return this.#park(id, error.message);
+    }
+  }
+
+  async #read(id: QueueId, reply: readonly unknown[]): Promise<Opened> {
+    const [, generation, arrival, envelope, content, size, chunks, total, round, , kind] = reply;
+    const { keys, redis } = this.#parts;
+    const recipients = [];
+    for (let from = 0; from >= 0 && from < asNumber(total);) {
+      const page = asArray(
+        await runScript(
+          redis,
+          readRecipients,
+          [keys.record(id)],
+          [
+            keys.prefix,
+            id,
+            from,
+            recipientsPerRead,
+            this.#kind === "clean" ? "undone" : kind === "expired" ? "owed" : "unreported",
+          ],
+        ),
+      );
+      from = asNumber(page[0]);
+      recipients.push(...asRecipients(page[1], asNumber(round)));
+    }
+    return {
+      id,
+      generation: asNumber(generation),
+      arrivalMs: asNumber(arrival),
+      envelope: parseEnvelope(asText(envelope)),
+      recipients,
+      content: { contentId: asText(content), sizeBytes: asNumber(size), chunks: asNumber(chunks) },
+      ...(kind === "" ? {} : { reportKind: asWord(kind, reportKinds) }),
+    };
+  }
+
+  async #park(id: QueueId, reason: string): Promise<"parked"> {
+    const { keys, redis } = this.#parts;
+    await runScript(redis, parkCorrupt, [keys.record(id)], [keys.prefix, id, reason, "", ""]);
+    this.#parts.notice("error", `${id}: moved to corrupt: ${reason}`);
+    return "parked";
+  }
+
+  async park(opened: OpenedMessage, reason: string): Promise<void> {
+    await this.#park(opened.id, reason);
+    this.close(opened.id);
+  }
+
+  async giveBack(opened: { readonly id: QueueId }): Promise<void> {
+    const { keys, redis, worker } = this.#parts;
+    try {
+      await runScript(redis, giveBack, [keys.record(opened.id)], [keys.prefix, worker]);
+    } catch (error) {
+      throw storeError(error);
+    } finally {
+      this.close(opened.id);
+    }
+  }
+
+  /** The message is no longer open in this process. */
+  close(id: QueueId): void {
+    if (this.#mine.delete(id)) this.#gate.leave();
+  }
+}

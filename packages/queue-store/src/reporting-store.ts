@@ -1,0 +1,107 @@
+/**
+ * Bounce's side of the store: queueing a report and marking it no longer owed are one act.
+ *
+ * Source: DESIGN §2; spec Q6, queues.md §3.7.
+ */
+import { randomInt } from "node:crypto";
+import type { Redis } from "ioredis";
+import { makeQueueId, panic, PostmqError } from "@postmq/vocabulary";
+import type { QueueId } from "@postmq/vocabulary";
+import { ringAndForget } from "./bells.ts";
+import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
+import { readContentWhole, StagedContentWriter } from "./content.ts";
+import type {
+  ContentRef,
+  ContentWriter,
+  NewMessage,
+  NotOpened,
+  OpenedReport,
+  Reporting,
+} from "./contract.ts";
+import { MessageOpener } from "./message-opener.ts";
+import { storeError } from "./redis-connection.ts";
+import { asWord } from "./script-reply.ts";
+import { loadScript, runScript } from "./script.ts";
+import type { StoreParts } from "./store-parts.ts";
+
+const queueReport = loadScript("queue-report");
+const closeReport = loadScript("queue-report", "allow-oom");
+
+export class ReportingStore implements Reporting {
+  readonly #parts: StoreParts;
+  readonly #redis: Redis;
+  readonly #opener: MessageOpener;
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
+    this.#redis = parts.connect("patient", "reporting");
+    this.#opener = new MessageOpener(parts, "report");
+  }
+
+  async open(id: QueueId): Promise<OpenedReport | NotOpened> {
+    const opened = await this.#opener.open(id);
+    if (typeof opened === "string") return opened;
+    return { ...opened, kind: opened.reportKind ?? panic("a report without a kind") };
+  }
+
+  readContent(content: ContentRef, maxBytes: number): Promise<Buffer> {
+    return readContentWhole(this.#redis, this.#parts.keys.prefix, content, maxBytes);
+  }
+
+  async queue(opened: OpenedReport, report: NewMessage | undefined): Promise<"queued" | "stale"> {
+    const { keys, monitor, worker, bells, notice } = this.#parts;
+    try {
+      if (report !== undefined && needsStaging(report))
+        await stageRecipients(this.#redis, keys.prefix, report, "0");
+      const word = asWord(
+        await runScript(
+          this.#redis,
+          report === undefined ? closeReport : queueReport,
+          [
+            keys.record(opened.id),
+            ...(report === undefined ? [] : commitKeys(keys.prefix, report)),
+          ],
+          [
+            keys.prefix,
+            monitor.identity,
+            opened.id,
+            worker,
+            opened.kind,
+            report === undefined ? "" : "1",
+            ...(report === undefined ? [] : commitArguments(report)),
+          ],
+        ),
+        ["queued", "stale", "expired"],
+      );
+      if (word === "expired") {
+        throw new PostmqError(
+          "PMQ_STORE_CONTENT_EXPIRED",
+          "content stored ahead of the report is gone",
+        );
+      }
+      if (word === "queued" && report !== undefined)
+        ringAndForget(bells.ring("incoming", report.id), notice);
+      this.#opener.close(opened.id);
+      return word;
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  giveBack(opened: OpenedReport): Promise<void> {
+    return this.#opener.giveBack(opened);
+  }
+
+  openContent(id: QueueId): ContentWriter {
+    return new StagedContentWriter(this.#redis, {
+      prefix: this.#parts.keys.prefix,
+      id,
+      inlineId: id,
+      onWrite: () => undefined,
+    });
+  }
+
+  newId(): QueueId {
+    return makeQueueId(Math.floor(this.#parts.monitor.nowMs() * 1000), randomInt(2 ** 34));
+  }
+}

@@ -1,0 +1,372 @@
+/**
+ * The leader's side of the store. Every write carries the fence; an old leader is refused (PMQ_STORE_FENCED).
+ *
+ * Source: DESIGN §3, §4; spec queues.md §3.5 to §3.7, Q10, Q13.
+ */
+import type { Redis } from "ioredis";
+import { enhancedStatus, panic } from "@postmq/vocabulary";
+import type { QueueId, RecipientOutcome, RequestName } from "@postmq/vocabulary";
+import { ringAndForget } from "./bells.ts";
+import type {
+  DeliveryBell,
+  Fence,
+  ImportedMessage,
+  LeaderEvents,
+  NewRequest,
+  OpenRequest,
+  Scheduling,
+  SettleAnswer,
+  Settlement,
+  Survey,
+} from "./contract.ts";
+import { LeaderStream } from "./leader-stream.ts";
+import {
+  checkedId,
+  outcomeArguments,
+  packNumbers,
+  packStateText,
+  parseEnvelope,
+  unpackRequest,
+} from "./packing.ts";
+import { storeError } from "./redis-connection.ts";
+import { asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
+import { loadScript, runScript } from "./script.ts";
+import type { Script, ScriptArgument } from "./script.ts";
+import type { StoreParts } from "./store-parts.ts";
+
+const scripts = {
+  importMessages: loadScript("import-messages"),
+  closeImport: loadScript("close-import"),
+  readRecipients: loadScript("read-recipients"),
+  dispatch: loadScript("dispatch-requests"),
+  renew: loadScript("renew-requests"),
+  inspect: loadScript("inspect-requests"),
+  reap: loadScript("reap-requests"),
+  settle: loadScript("settle-messages"),
+  recordOutcomes: loadScript("record-outcomes"),
+  survey: loadScript("survey-workers"),
+  reopen: loadScript("reopen-active"),
+  sweep: loadScript("sweep"),
+  park: loadScript("park-corrupt"),
+};
+
+const reopenStep = 500;
+const mostSwept = 1000;
+const mostPerScript = 500;
+/** A worker that has been gone this long is forgotten. */
+const forgetWorkerMs = 3_600_000;
+const ambiguousText = packStateText({
+  status: enhancedStatus("4.4.2"),
+  reason:
+    "delivery status unknown: the delivery process died after the end of the message was sent",
+});
+
+function slices<Item>(items: readonly Item[]): readonly (readonly Item[])[] {
+  const count = Math.ceil(items.length / mostPerScript);
+  return Array.from({ length: count }, (_, i) =>
+    items.slice(i * mostPerScript, (i + 1) * mostPerScript),
+  );
+}
+
+export class SchedulingStore implements Scheduling {
+  readonly #parts: StoreParts;
+  readonly #redis: Redis;
+  readonly #stream: LeaderStream;
+
+  constructor(parts: StoreParts) {
+    this.#parts = parts;
+    this.#redis = parts.connect("patient", "scheduling");
+    this.#stream = new LeaderStream(parts.connect("patient", "events"), parts.keys);
+  }
+
+  async #run(
+    script: Script,
+    keys: readonly string[],
+    args: readonly ScriptArgument[],
+  ): Promise<unknown> {
+    try {
+      return await runScript(this.#redis, script, keys, [this.#parts.keys.prefix, ...args]);
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  #recordKeys(names: readonly { readonly id: QueueId }[]): string[] {
+    return names.map((name) => this.#parts.keys.record(name.id));
+  }
+
+  async importMessages(options: {
+    readonly fence: Fence;
+    readonly from: "incoming" | "deferred";
+    readonly maxMessages: number;
+    readonly maxRecipients: number;
+  }): Promise<readonly ImportedMessage[]> {
+    const { keys, crashLimit } = this.#parts;
+    const index = options.from === "incoming" ? keys.byEntry("incoming") : keys.due;
+    const reply = asArray(
+      await this.#run(
+        scripts.importMessages,
+        [index],
+        [options.fence, options.from, options.maxMessages, options.maxRecipients, crashLimit + 1],
+      ),
+    );
+    const imported: ImportedMessage[] = [];
+    for (const entry of reply) {
+      const message = await this.#readImported(options.fence, asArray(entry));
+      if (message !== undefined) imported.push(message);
+    }
+    return imported;
+  }
+
+  async #readImported(
+    fence: Fence,
+    entry: readonly unknown[],
+  ): Promise<ImportedMessage | undefined> {
+    const [
+      rawId,
+      generation,
+      arrival,
+      created,
+      envelope,
+      size,
+      total,
+      undone,
+      failed,
+      attempts,
+      crashes,
+    ] = entry;
+    const [finished, next, recipients, requests] = entry.slice(11);
+    const id = checkedId(rawId) ?? panic("a queue holds something that is no queue id");
+    if (entry.length === 2) {
+      this.#parts.notice("error", `${id}: moved to corrupt: ${asText(generation)}`);
+      return undefined;
+    }
+    try {
+      const flat = asArray(requests).map(asText);
+      return {
+        id,
+        generation: asNumber(generation),
+        arrivalMs: asNumber(arrival),
+        createdMs: asNumber(created),
+        envelope: parseEnvelope(asText(envelope)),
+        sizeBytes: asNumber(size),
+        totalRecipients: asNumber(total),
+        undoneRecipients: asNumber(undone),
+        unreportedRecipients: asNumber(failed),
+        recipients: asRecipients(recipients, Number.POSITIVE_INFINITY),
+        nextRecipient: asNumber(next),
+        attempts: asNumber(attempts),
+        crashes: asNumber(crashes),
+        isFinished: finished === "1",
+        openRequests: flat
+          .flatMap((text, i) => (i % 2 === 1 ? [unpackRequest(id, Number(flat[i - 1]), text)] : []))
+          .filter((request) => request !== undefined),
+      };
+    } catch (error) {
+      await this.#park(fence, id, storeError(error).message);
+      return undefined;
+    }
+  }
+
+  async #park(fence: Fence, id: QueueId, reason: string): Promise<void> {
+    await this.#run(scripts.park, [this.#parts.keys.record(id)], [id, reason, fence, ""]);
+    this.#parts.notice("error", `${id}: moved to corrupt: ${reason}`);
+  }
+
+  async closeImport(fence: Fence): Promise<void> {
+    await this.#run(scripts.closeImport, [this.#parts.keys.opening], [fence]);
+  }
+
+  async readRecipients(options: {
+    readonly id: QueueId;
+    readonly from: number;
+    readonly limit: number;
+  }) {
+    const { id, from, limit } = options;
+    const [next, flat] = asArray(
+      await this.#run(
+        scripts.readRecipients,
+        [this.#parts.keys.record(id)],
+        [id, from, limit, "undone"],
+      ),
+    );
+    return {
+      recipients: asRecipients(flat, Number.POSITIVE_INFINITY),
+      nextRecipient: asNumber(next),
+    };
+  }
+
+  async dispatch(
+    fence: Fence,
+    requests: readonly NewRequest[],
+  ): Promise<readonly (RequestName | undefined)[]> {
+    const names: (RequestName | undefined)[] = [];
+    for (const slice of slices(requests)) {
+      const numbers = asArray(
+        await this.#run(scripts.dispatch, this.#recordKeys(slice), [
+          fence,
+          ...slice.flatMap((request) => [
+            request.id,
+            String(request.messageGeneration),
+            request.destination.transport,
+            request.destination.nexthop,
+            packNumbers(request.recipients),
+          ]),
+        ]),
+      );
+      for (const [i, request] of slice.entries()) {
+        const number = asNumber(numbers[i]);
+        names.push(number < 0 ? undefined : { id: request.id, number, generation: 1 });
+      }
+    }
+    return names;
+  }
+
+  ringDelivery(bell: DeliveryBell): Promise<void> {
+    return this.#parts.bells.ringDelivery(bell);
+  }
+
+  async renewRequests(
+    fence: Fence,
+    names: readonly RequestName[],
+  ): Promise<readonly (RequestName | undefined)[]> {
+    const generations = asArray(
+      await this.#run(scripts.renew, this.#recordKeys(names), [
+        fence,
+        ...names.flatMap(requestArguments),
+      ]),
+    );
+    return names.map((name, i) => {
+      const generation = asNumber(generations[i]);
+      return generation < 0 ? undefined : { ...name, generation };
+    });
+  }
+
+  async inspectRequests(
+    names: readonly RequestName[],
+  ): Promise<readonly (OpenRequest | undefined)[]> {
+    const texts = asArray(
+      await this.#run(
+        scripts.inspect,
+        this.#recordKeys(names),
+        names.flatMap((name) => [name.id, String(name.number)]),
+      ),
+    );
+    return names.map((name, i) => unpackRequest(name.id, name.number, asText(texts[i])));
+  }
+
+  async reap(fence: Fence, names: readonly RequestName[], ambiguous: "retry" | "hold") {
+    const answers = asArray(
+      await this.#run(scripts.reap, this.#recordKeys(names), [
+        fence,
+        this.#parts.heartbeatMs,
+        ambiguous,
+        ambiguousText,
+        ...names.flatMap(requestArguments),
+      ]),
+    );
+    return answers.map((answer) => asWord(answer, ["reaped", "ambiguous", "alive", "gone"] as const));
+  }
+
+  async settle(fence: Fence, settlements: readonly Settlement[]): Promise<readonly SettleAnswer[]> {
+    const answers: SettleAnswer[] = [];
+    for (const slice of slices(settlements)) {
+      const reply = asArray(
+        await this.#run(scripts.settle, this.#recordKeys(slice), [
+          fence,
+          ...slice.flatMap(settleArguments),
+        ]),
+      );
+      for (const answer of reply) answers.push(asWord(answer, ["done", "stale", "unfinished"]));
+    }
+    for (const [i, settlement] of settlements.entries()) {
+      if (settlement.action === "report" && answers[i] === "done") {
+        ringAndForget(this.#parts.bells.ring("bounce", settlement.id), this.#parts.notice);
+      }
+    }
+    return answers;
+  }
+
+  async recordOutcomes(id: QueueId, outcomes: readonly RecipientOutcome[]): Promise<void> {
+    for (const slice of slices(outcomes)) {
+      await this.#run(
+        scripts.recordOutcomes,
+        [this.#parts.keys.record(id)],
+        [id, ...slice.flatMap(outcomeArguments)],
+      );
+    }
+  }
+
+  async survey(): Promise<Survey> {
+    const [capacity, ...workers] = asArray(
+      await this.#run(scripts.survey, [this.#parts.keys.workers], [forgetWorkerMs]),
+    );
+    return { capacity: asNumber(capacity), liveWorkers: workers.map(asText) };
+  }
+
+  async reopenActive(fence: Fence): Promise<number> {
+    let moved = 0;
+    for (;;) {
+      const step = asNumber(
+        await this.#run(scripts.reopen, [this.#parts.keys.byEntry("active")], [fence, reopenStep]),
+      );
+      if (step === 0) return moved;
+      moved += step;
+    }
+  }
+
+  startEvents(): Promise<void> {
+    return this.#stream.start();
+  }
+
+  readEvents(waitMs: number): Promise<LeaderEvents> {
+    return this.#stream.read(waitMs);
+  }
+
+  async sweep(fence: Fence, olderThanMs: number): Promise<number> {
+    if ((await this.#redis.get(`${this.#parts.keys.prefix}:fence`)) !== fence)
+      throw storeError(new Error("FENCED"));
+    const bells = { maildrop: this.#parts.keys.byEntry("maildrop"), bounce: this.#parts.keys.owed };
+    let rung = 0;
+    for (const queue of ["maildrop", "bounce"] as const) {
+      const ids = asArray(await this.#run(scripts.sweep, [bells[queue]], [olderThanMs, mostSwept]));
+      const checked = ids.map(checkedId).filter((id) => id !== undefined);
+      await Promise.all(checked.map((id) => this.#parts.bells.ring(queue, id)));
+      rung += checked.length;
+    }
+    return rung;
+  }
+
+  ringAt(dueMs: number): Promise<void> {
+    return this.#parts.bells.ringAt("deferred", dueMs, this.#parts.monitor.nowMs());
+  }
+
+  async counts(): Promise<{ readonly incoming: number; readonly due: number }> {
+    const { keys, monitor } = this.#parts;
+    const [incoming, due] = await Promise.all([
+      this.#redis.zcard(keys.byEntry("incoming")),
+      this.#redis.zcount(keys.due, "-inf", monitor.nowMs()),
+    ]);
+    return { incoming, due };
+  }
+}
+
+function requestArguments(name: RequestName): string[] {
+  return [name.id, String(name.number), String(name.generation)];
+}
+
+function settleArguments(settlement: Settlement): string[] {
+  const head = [settlement.id, String(settlement.generation), settlement.action];
+  switch (settlement.action) {
+    case "remove":
+      return [...head, "", ""];
+    case "defer":
+      return [...head, String(Math.ceil(settlement.dueMs)), settlement.countAttempt ? "1" : ""];
+    case "report":
+      return [...head, settlement.kind, ""];
+    case "corrupt":
+      return [...head, settlement.reason, ""];
+    default:
+      return settlement satisfies never;
+  }
+}
