@@ -1,0 +1,65 @@
+/**
+ * The SMTP server's listening socket and its sessions.
+ *
+ * Source: DESIGN §2 "smtpd", P10; smtp-server 3.21.6.
+ */
+import type { Socket } from "node:net";
+
+import { listenOn } from "@postmq/service-kit";
+import { SMTPServer } from "smtp-server";
+import type { SMTPConnectionOptions } from "smtp-server/lib/smtp-connection.js";
+
+import type { DialogueContext } from "./dialogue.ts";
+import { SmtpdSession } from "./smtpd-session.ts";
+
+/** Below service-kit's grace of 25 s, so that the process ends in good order. */
+const drainLimitMs = 20_000;
+
+export class SmtpdListener extends SMTPServer {
+  readonly #context: DialogueContext;
+  readonly #sessions = new Set<SmtpdSession>();
+  #isStopping = false;
+
+  constructor(context: DialogueContext) {
+    // A client may shut down its side once it has sent everything: it still gets its replies.
+    const halfOpen = { allowHalfOpen: true };
+    super({
+      ...halfOpen,
+      hideSTARTTLS: true,
+      logger: false,
+      socketTimeout: context.settings.timeoutMs,
+    });
+    this.#context = context;
+  }
+
+  /** @returns the address with the port that was chosen if it was 0. @throws what the system says. */
+  async listenAt(address: string): Promise<string> {
+    const bound = await listenOn(this.server, address);
+    this.on("error", (error) => this.#context.log.error(`SMTP listener: ${error.message}`));
+    return bound;
+  }
+
+  override connect(socket: Socket, options?: SMTPConnectionOptions | null): void {
+    const session = new SmtpdSession(this, socket, options, this.#context);
+    this.#sessions.add(session);
+    socket.once("close", () => this.#sessions.delete(session));
+    session.init();
+    if (this.#isStopping) session.stop();
+  }
+
+  /**
+   * Takes no new clients, lets messages that are on their way in come to their end; resolves when the last client is
+   * gone. A client that dawdles over its message is cut off after a while, and keeps it.
+   */
+  async drain(): Promise<void> {
+    this.#isStopping = true;
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    for (const session of this.#sessions) session.stop();
+    const cutOff = setTimeout(() => {
+      for (const session of this.#sessions) session.cut();
+    }, drainLimitMs);
+    await closed;
+    clearTimeout(cutOff);
+    this.#context.deadline.close();
+  }
+}
