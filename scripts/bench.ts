@@ -9,17 +9,24 @@
  * Options: -n messages, -s sessions, --length bytes, --reps n, --warm-up n, --no-postfix, --profile DIR (a .cpuprofile
  * for each service), --once json (one round, printed as JSON).
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 
 import { openStore } from "@postmq/queue-store";
-import { hasPostfixTools, serviceNames, smtpSink, startPostmq, startRedis } from "@postmq/testing";
+import {
+  hasPostfixTools,
+  postfixObstacle,
+  PrivatePostfix,
+  serviceNames,
+  smtpSink,
+  startPostmq,
+  startRedis,
+} from "@postmq/testing";
 
 import { measure, medianRun } from "./bench/measured-run.ts";
 import type { Measurement, Relay } from "./bench/measured-run.ts";
-import { postfixObstacle, PrivatePostfix } from "./bench/private-postfix.ts";
 import { asJson, asTable } from "./bench/report.ts";
 import type { Comparison } from "./bench/report.ts";
 
@@ -116,7 +123,8 @@ async function startPostfix(stack: AsyncDisposableStack): Promise<Relay> {
   const sink = stack.use(await smtpSink());
   const directory = await mkdtemp(join(tmpdir(), "postmq-bench-"));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
-  const postfix = stack.use(await PrivatePostfix.start(directory, sink.port));
+  await chmod(directory, 0o755);
+  const postfix = stack.use(await PrivatePostfix.start(join(directory, "postfix"), sink.port));
   return {
     name: "Postfix",
     port: postfix.port,

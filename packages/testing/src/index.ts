@@ -23,6 +23,7 @@ export {
 export type { DumpedMessage, SinkOptions, SourceOptions } from "./postfix-tools.ts";
 export { PostmqSystem, serviceNames, ServiceProcess, startPostmq } from "./postmq-system.ts";
 export type { PostmqOptions, ServiceName } from "./postmq-system.ts";
+export { postfixObstacle, PrivatePostfix } from "./private-postfix.ts";
 export { RedisServer, startRedis } from "./redis-server.ts";
 export type { RedisOptions } from "./redis-server.ts";
 export { seededRandom } from "./seeded-random.ts";

@@ -26,6 +26,8 @@ export type FlowOptions = {
   readonly pauseMs?: number;
   /** Recipients are spread over d0.example.com … */
   readonly domains?: number;
+  /** Share of recipients whose name begins with "nobody", for a sink that refuses them; default 0. */
+  readonly refusedShare?: number;
 };
 
 export class MailFlow implements AsyncDisposable {
@@ -65,12 +67,13 @@ export class MailFlow implements AsyncDisposable {
   }
 
   async #keepSending(send: (mail: TestMail) => Promise<void>): Promise<void> {
-    const { random, domains = 1, pauseMs = 50 } = this.#options;
+    const { random, domains = 1, pauseMs = 50, refusedShare = 0 } = this.#options;
     while (!this.#isStopped) {
       await delay(random.between(0, pauseMs));
       this.#sent += 1;
       const domain = `d${random.between(0, domains - 1)}.example.com`;
-      await send(testMail({ to: [`r${this.#sent}@${domain}`] })).catch((error: unknown) => {
+      const name = random.next() < refusedShare ? "nobody" : "r";
+      await send(testMail({ to: [`${name}${this.#sent}@${domain}`] })).catch((error: unknown) => {
         this.#refusals.push(error instanceof Error ? error.message : String(error));
         return delay(100);
       });

@@ -104,14 +104,15 @@ export async function smtpSink(options: SinkOptions = {}): Promise<SmtpSink> {
   const port = options.port ?? (await freePort());
   const args = [
     "-c",
-    ...Object.entries({ "-m": "1000", ...(dumpDir && { "-d": join(dumpDir, "%M.") }) }).flat(),
+    ...Object.entries({ "-m": "1000", ...(dumpDir && { "-d": "%M." }) }).flat(),
     ...(process.getuid?.() === 0 ? ["-u", "nobody"] : []),
     ...(options.delaySeconds === undefined ? [] : ["-w", String(options.delaySeconds)]),
     ...(options.args ?? []),
     `127.0.0.1:${port}`,
     "1000",
   ];
-  const child = new Child(sinkProgram, args);
+  // It dumps into its working directory, since as nobody it may not enter the directories above.
+  const child = new Child(sinkProgram, args, dumpDir === undefined ? {} : { cwd: dumpDir });
   const sink = new SmtpSink(port, child, dumpDir);
   await waitFor(
     async () => {

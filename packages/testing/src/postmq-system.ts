@@ -40,6 +40,11 @@ export type PostmqOptions = {
   readonly redis?: RedisServer;
   /** The url to give instead of the redis server's own, e.g. of a proxy before it. */
   readonly redisUrl?: string;
+  /** Parameters for one service alone; they win. */
+  readonly parametersOf?: (
+    name: ServiceName,
+    index: number,
+  ) => Readonly<Record<string, string>> | undefined;
   /** Default 20 000. */
   readonly readyTimeoutMs?: number;
 };
@@ -267,7 +272,11 @@ export class PostmqSystem implements AsyncDisposable {
     );
     const main = join(repository, "services", slot.name, "src", "main.ts");
     const args = [...(this.#options.nodeArgs?.(slot.name) ?? []), main];
-    const env = { ...this.env, ...asEnvironment(Object.fromEntries(listeners)) };
+    const env = {
+      ...this.env,
+      ...asEnvironment(Object.fromEntries(listeners)),
+      ...asEnvironment(this.#options.parametersOf?.(slot.name, slot.index) ?? {}),
+    };
     slot.runs.push(new ServiceProcess(slot.name, args, env));
   }
 

@@ -8,7 +8,10 @@ import { chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 
-import { freePort, run, SmtpClient, waitFor } from "@postmq/testing";
+import { run } from "./child-process.ts";
+import { freePort } from "./free-port.ts";
+import { SmtpClient } from "./smtp-client.ts";
+import { waitFor } from "./wait-for.ts";
 
 const postfix = "/usr/sbin/postfix";
 
@@ -30,7 +33,7 @@ export class PrivatePostfix implements AsyncDisposable {
     this.#dir = dir;
   }
 
-  /** Starts it in a directory that does not exist yet. */
+  /** Starts it in a directory that does not exist yet, below one that any user may enter. */
   static async start(dir: string, sinkPort: number): Promise<PrivatePostfix> {
     const port = await freePort();
     await mkdir(dir, { recursive: true });

@@ -1,0 +1,133 @@
+/**
+ * Looks at an instance's records in Redis from outside: where each delivery request stands, which messages wait
+ * without a ring. Only tests do this; it follows the layout told in queue-store's lua/include/records.lua.
+ */
+import type { RedisServer } from "@postmq/testing";
+
+export type ProbedRequest = {
+  readonly id: string;
+  readonly number: string;
+  readonly state: "queued" | "claimed" | "dotSent";
+  /** The claim's worker, "" while queued. */
+  readonly worker: string;
+  /** Addresses of its recipients. */
+  readonly recipients: readonly string[];
+};
+
+const states = { q: "queued", c: "claimed", d: "dotSent" } as const;
+
+const requestsScript = `
+local found = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. ':m:*')) do
+  local record = redis.call('HGETALL', key)
+  local fields = {}
+  for i = 1, #record, 2 do fields[record[i]] = record[i + 1] end
+  for name, value in pairs(fields) do
+    local number = string.match(name, '^R(%d+)$')
+    if number then
+      local state, claim, list = string.match(value, '^%d+\\n(%a)\\n([^\\n]*)\\n[^\\n]*\\n[^\\n]*\\n([^\\n]*)$')
+      local addresses = {}
+      for from, to in string.gmatch(list, '(%d+)%-?(%d*)') do
+        for i = tonumber(from), tonumber(to ~= '' and to or from) do
+          addresses[#addresses + 1] = string.match(fields[tostring(i)] or '', '^[^\\n]*')
+        end
+      end
+      found[#found + 1] = table.concat({ string.match(key, ':m:(.*)$'), number, state, claim,
+        table.concat(addresses, ',') }, ' ')
+    end
+  end
+end
+return found`;
+
+/** All delivery requests that are not ended. */
+export async function probeRequests(
+  redis: RedisServer,
+  instance = "default",
+): Promise<readonly ProbedRequest[]> {
+  const text = await redis.cli("EVAL", requestsScript, "0", `postmq:{${instance}}`);
+  return text.split("\n").flatMap((line) => {
+    const [id = "", number = "", state = "", worker = "", recipients = ""] = line.split(" ");
+    if (state !== "q" && state !== "c" && state !== "d") return [];
+    return [{ id, number, state: states[state], worker, recipients: recipients.split(",") }];
+  });
+}
+
+const unrungScript = `
+local rung = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1] .. ':' .. ARGV[2] .. ':*')) do
+  if redis.call('TYPE', key).ok == 'hash' then
+    local data = redis.call('HGET', key, 'data')
+    for id in string.gmatch(data or '', '"([%w_]+)"') do rung[id] = true end
+  end
+end
+local found = {}
+for _, id in ipairs(redis.call('ZRANGE', ARGV[1] .. ':q:' .. ARGV[2], 0, -1)) do
+  if not rung[id] then found[#found + 1] = id end
+end
+return found`;
+
+/** Messages in a queue that no waiting job of it names. Its reader must be frozen for that to mean anything. */
+export async function probeUnrung(
+  redis: RedisServer,
+  queue: "maildrop" | "incoming",
+  instance = "default",
+): Promise<readonly string[]> {
+  const text = await redis.cli("EVAL", unrungScript, "0", `postmq:{${instance}}`, queue);
+  return text.split("\n").filter((line) => line !== "");
+}
+
+/** Number of messages in a queue. */
+export async function probeDepth(
+  redis: RedisServer,
+  queue: string,
+  instance = "default",
+): Promise<number> {
+  return Number(await redis.cli("ZCARD", `postmq:{${instance}}:q:${queue}`));
+}
+
+/** Whether a connection of that process is still known to Redis. */
+export async function isConnected(redis: RedisServer, pid: number): Promise<boolean> {
+  const clients = await redis.cli("CLIENT", "LIST");
+  return new RegExp(`name=\\S*-${pid}\\b`).test(clients);
+}
+
+/**
+ * The invariants that hold at any quiet moment (spec faults.md): each message in exactly one queue, its content
+ * there, no content without a message.
+ *
+ * @returns what is wrong, empty when all is well.
+ */
+export async function findBrokenInvariants(
+  redis: RedisServer,
+  instance = "default",
+): Promise<readonly string[]> {
+  const text = await redis.cli("EVAL", invariantsScript, "0", `postmq:{${instance}}`);
+  return text.split("\n").filter((line) => line !== "");
+}
+
+const invariantsScript = `
+local P, wrong, seen, contents = ARGV[1], {}, {}, {}
+for _, queue in ipairs({ 'maildrop', 'incoming', 'active', 'deferred', 'hold', 'corrupt' }) do
+  for _, id in ipairs(redis.call('ZRANGE', P .. ':q:' .. queue, 0, -1)) do
+    if seen[id] then wrong[#wrong + 1] = id .. ' is in ' .. seen[id] .. ' and ' .. queue end
+    seen[id] = queue
+    if queue ~= 'corrupt' then
+      local record = redis.call('HMGET', P .. ':m:' .. id, 'q', 'c', 'ch')
+      if record[1] ~= queue then wrong[#wrong + 1] = id .. ' stands in ' .. queue .. ', its record says ' .. tostring(record[1]) end
+      contents[record[2] or id] = true
+      if tonumber(record[3] or '0') > 0 and redis.call('EXISTS', P .. ':c:' .. (record[2] or id)) == 0 then
+        wrong[#wrong + 1] = id .. ' has lost its content'
+      end
+    end
+  end
+end
+for _, key in ipairs(redis.call('KEYS', P .. ':m:*')) do
+  local id = string.match(key, ':m:([^:]+)')
+  if not seen[id] then wrong[#wrong + 1] = id .. ' is in no queue' end
+end
+for _, key in ipairs(redis.call('KEYS', P .. ':c:*')) do
+  if not contents[string.match(key, ':c:(.*)$')] and redis.call('TTL', key) < 0 then
+    wrong[#wrong + 1] = key .. ' is content without a message'
+  end
+end
+return wrong`;
