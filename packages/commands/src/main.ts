@@ -1,0 +1,35 @@
+/**
+ * The program behind postmq, sendmail, mailq, postqueue and qshape: the first argument says as which it was called.
+ *
+ * Source: DESIGN §7.
+ */
+import { userInfo } from "node:os";
+
+import { runCommand } from "./run-command.ts";
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  // Whoever read the listing has seen enough (`mailq | head`).
+  process.exit(error.code === "EPIPE" ? 0 : 74);
+});
+
+const exitCode = await runCommand({
+  args: process.argv.slice(2),
+  env: process.env,
+  input: process.stdin,
+  isTerminal: process.stdout.isTTY === true,
+  print: (text) => process.stdout.write(text),
+  complain: (text) => process.stderr.write(text),
+  user: currentUser(),
+});
+// What is still open (a connection that waits for Redis) must not keep a command from ending.
+process.exit(exitCode);
+
+function currentUser() {
+  const uid = process.getuid?.() ?? 0;
+  try {
+    return { uid, name: userInfo().username };
+  } catch {
+    // No such user in the passwd file, as in a container that runs under any uid.
+    return { uid, name: `uid${uid}` };
+  }
+}

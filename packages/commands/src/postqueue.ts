@@ -1,0 +1,93 @@
+/**
+ * postqueue -p and -j: the listings, and what mailq shows.
+ *
+ * Flushing (-f, -i, -s) is refused with a clear message: it does not exist yet.
+ *
+ * Source: spec admin-tools.md §1; postqueue(1).
+ */
+import { listMessages, mailqText, postqueueJsonLine } from "@postmq/queue-admin";
+import type { ListedMessage, Store } from "@postmq/queue-store";
+import { exitCodes, isPostmqError } from "@postmq/vocabulary";
+
+import { CommandFailure } from "./command.ts";
+import type { CommandContext } from "./command.ts";
+import { getopt, lastValue } from "./getopt.ts";
+import { whileReachable, withQueue } from "./open-queue.ts";
+import { readParameters } from "./read-parameters.ts";
+import { assertAllowed } from "./user-access.ts";
+
+const usageText = "usage: postqueue -j | postqueue -p";
+const openWithinMs = 3_000;
+
+export type ListingForm = "text" | "json";
+
+export async function postqueue(context: CommandContext): Promise<number> {
+  const given = getoptOrUsage(context.args);
+  const asked = given.options
+    .map(({ letter }) => letter)
+    .filter((letter) => !"cv".includes(letter));
+  const [action, ...others] = asked;
+  if (action === undefined || others.length > 0 || given.operands.length > 0) {
+    throw new CommandFailure(exitCodes.usage, usageText);
+  }
+  if (action !== "p" && action !== "j") {
+    throw new CommandFailure(exitCodes.unavailable, `-${action} is not supported by this version`);
+  }
+  return await printQueue(context, action === "p" ? "text" : "json", lastValue(given, "c"));
+}
+
+/**
+ * Prints the queue.
+ *
+ * @param config what -c or -C named
+ * @throws CommandFailure: exit 69 when the store can't be reached, 77 when the user may not
+ */
+export async function printQueue(
+  context: CommandContext,
+  form: ListingForm,
+  config?: string,
+): Promise<number> {
+  const parameters = readParameters(context.env, config);
+  const items = parameters.authorized_mailq_users;
+  assertAllowed(
+    context.user,
+    { parameter: "authorized_mailq_users", items },
+    "view the mail queue",
+  );
+  try {
+    await withQueue(parameters, { command: "postqueue", withinMs: openWithinMs }, async (store) => {
+      const texts = listing(store, form, parameters.empty_address_recipient);
+      await whileReachable(store, printAll(texts, context.print));
+    });
+    return exitCodes.ok;
+  } catch (error) {
+    if (!isPostmqError(error) || error.code === "PMQ_CONFIG_INVALID") throw error;
+    const text = `Queue report unavailable - mail system is down (${error.message})`;
+    throw new CommandFailure(exitCodes.unavailable, text, error);
+  }
+}
+
+function listing(store: Store, form: ListingForm, emptyAddress: string): AsyncIterable<string> {
+  const messages = listMessages(store.looking());
+  return form === "text" ? mailqText(messages, emptyAddress) : jsonLines(messages, emptyAddress);
+}
+
+async function* jsonLines(messages: AsyncIterable<ListedMessage>, emptyAddress: string) {
+  for await (const message of messages) yield postqueueJsonLine(message, emptyAddress);
+}
+
+async function printAll(
+  texts: AsyncIterable<string>,
+  print: (text: string) => void,
+): Promise<void> {
+  for await (const text of texts) print(text);
+}
+
+function getoptOrUsage(args: readonly string[]) {
+  try {
+    return getopt(args, "c:fi:jps:v");
+  } catch (error) {
+    if (!(error instanceof CommandFailure)) throw error;
+    throw new CommandFailure(exitCodes.usage, `${error.message}\n${usageText}`, error);
+  }
+}

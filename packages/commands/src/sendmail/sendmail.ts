@@ -1,0 +1,99 @@
+/**
+ * sendmail, and mailq, which is the same program: reads a message from standard input and queues it.
+ *
+ * Everything that can be refused is refused before anything is stored. Exit 0 means that the message is on disk: in
+ * Redis, or in the drop directory while Redis is away (P1).
+ *
+ * Source: spec admin-tools.md §4, queues.md §3.1; sendmail(1); DESIGN §7.
+ */
+import { parseAddressHeader, scanHeaders } from "@postmq/mail-format";
+import { exitCodes } from "@postmq/vocabulary";
+import type { Envelope, Recipient } from "@postmq/vocabulary";
+
+import { CommandFailure } from "../command.ts";
+import type { CommandContext, User } from "../command.ts";
+import { inInstance } from "../instance-option.ts";
+import { readParameters } from "../read-parameters.ts";
+import { assertAllowed } from "../user-access.ts";
+import { parseSendmailArguments } from "./arguments.ts";
+import type { SendmailRequest, Submission } from "./arguments.ts";
+import { readMessage } from "./message-input.ts";
+
+const recipientHeaders = ["to", "cc", "bcc"];
+
+export async function sendmail(context: CommandContext): Promise<number> {
+  const { name, args, env, user } = context;
+  const request = parseSendmailArguments({
+    args,
+    isMailq: name === "mailq",
+    userName: user.name,
+    fullName: env["NAME"],
+    warn: (text) => context.complain(`${name}: warning: ${text}\n`),
+  });
+  const inQueue = request.instance === undefined ? env : inInstance(request.instance, env);
+  return request.mode === "list"
+    ? await list({ ...context, env: inQueue }, request.config)
+    : await enqueue({ ...context, env: inQueue }, request);
+}
+
+async function list(context: CommandContext, config: string | undefined): Promise<number> {
+  const { printQueue } = await import("../postqueue.ts");
+  return await printQueue(context, "text", config);
+}
+
+async function enqueue(context: CommandContext, request: SendmailRequest): Promise<number> {
+  const parameters = readParameters(context.env, request.config);
+  const { submission } = request;
+  const said = (text: string) => `${submission.sender}(${context.user.uid}): ${text}`;
+  const items = parameters.authorized_submit_users;
+  assertAllowed(context.user, { parameter: "authorized_submit_users", items }, "submit mail");
+  if (submission.recipients.length === 0 && !submission.extractRecipients) {
+    const text = "Recipient addresses must be specified on the command line or via the -t option";
+    throw new CommandFailure(exitCodes.usage, said(text));
+  }
+  const content = await readMessage(context.input, {
+    dotEndsInput: submission.dotEndsInput,
+    maxBytes: parameters.message_size_limit,
+  });
+  if (content === "tooBig") {
+    const text = `message file too big: message_size_limit is ${parameters.message_size_limit} bytes`;
+    throw new CommandFailure(exitCodes.unavailable, said(text));
+  }
+  if (submission.recipients.length === 0 && !namesRecipients(content)) {
+    throw new CommandFailure(
+      exitCodes.usage,
+      said("No recipient addresses found in message header"),
+    );
+  }
+  const { submit } = await import("./submit.ts");
+  const recipients = recipientsOf(submission);
+  await submit(parameters, { envelope: envelopeOf(submission, context.user), recipients, content });
+  return exitCodes.ok;
+}
+
+/** Whether the headers that -t reads hold any address. They are read for good by cleanup. */
+function namesRecipients(content: readonly Buffer[]): boolean {
+  const { headers } = scanHeaders(Buffer.concat(content));
+  const naming = headers.filter(({ name }) =>
+    recipientHeaders.includes(name.replace(/^resent-/, "")),
+  );
+  return naming.some((header) => parseAddressHeader(header.value()).length > 0);
+}
+
+function recipientsOf({ recipients, notify }: Submission): readonly Recipient[] {
+  return recipients.map((address) => (notify === undefined ? { address } : { address, notify }));
+}
+
+function envelopeOf(submission: Submission, user: User): Envelope {
+  const { sender, fullName, encoding, ret, envid, extractRecipients } = submission;
+  return {
+    sender,
+    origin: "sendmail",
+    client: { name: "localhost", address: "127.0.0.1", protocol: "", uid: user.uid },
+    ...(fullName === undefined ? {} : { fullName }),
+    ...(encoding === undefined ? {} : { encoding }),
+    ...(ret === undefined ? {} : { ret }),
+    ...(envid === undefined ? {} : { envid }),
+    ...(extractRecipients ? { extractRecipients } : {}),
+  };
+}
