@@ -30,10 +30,12 @@ end
 
 local function claim_one(id, number, generation)
   local key = record_key(id)
-  local v = redis.pcall('HMGET', key, 'R' .. number, 'at', 'qe', 'ct', 'e', 'c', 'sz', 'ch', 'rr', 'rg')
+  local v = redis.pcall('HMGET', key, 'R' .. number, 'at', 'qe', 'ct', 'e', 'c', 'sz', 'ch', 'rr', 'rg', 'q')
   if v.err or not v[1] then return { 'stale' } end
   local request = parse_request(v[1])
   if not request or request.generation ~= generation then return { 'stale' } end
+  -- Held or put back meanwhile: what nobody claimed before that is not dialled.
+  if request.state == 'q' and v[11] ~= 'active' then return { 'stale' } end
   if request.state ~= 'q' and not (request.state == 'c' and request.claim == claim) then return { 'busy' } end
   request.state, request.claim = 'c', claim
   call('HSET', key, 'R' .. number, request_text(request))

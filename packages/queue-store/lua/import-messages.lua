@@ -66,12 +66,16 @@ for _, id in ipairs(ids) do
     'ds', 'lg', 'rr', 'rg', 'o')
   local why
   if v.err or not (v[1] and tonumber(v[2]) and tonumber(v[3]) and tonumber(v[4]) and v[5] and tonumber(v[7])
-    and tonumber(v[8]) and v[14] and v[15]) or v[1] ~= from then
+    and tonumber(v[8]) and v[14] and v[15]) then
     why = 'unreadable record'
   elseif tonumber(v[12] or '0') >= limit then
     why = 'the scheduler crashed over it'
   end
-  if why then
+  if not why and v[1] ~= from then
+    -- The record is the truth: an index that says otherwise is mended.
+    call('ZREM', P .. ':e:' .. from, id)
+    if from == 'deferred' then call('ZREM', P .. ':due', id) end
+  elseif why then
     park_corrupt(id, why, '')
     imported[#imported + 1] = { id, why }
   else

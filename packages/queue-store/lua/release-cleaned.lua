@@ -65,7 +65,7 @@ else
   call('HDEL', key, 'lg')
 end
 if m.is_inline then call('HSET', P .. ':c:' .. m.content, '0', m.inline) end
-if old_content ~= m.content then call('UNLINK', P .. ':c:' .. old_content) end
+if old_content ~= m.content then drop_content(old_content) end
 enter_queue(m.queue, m.id, v[4], m.sender_domain, m.summary, large)
 flush_indexes()
 return 'moved'

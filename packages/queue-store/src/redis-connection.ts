@@ -9,7 +9,6 @@
  */
 import { once } from "node:events";
 import { Redis } from "ioredis";
-import type { RedisOptions } from "ioredis";
 import { PostmqError } from "@postmq/vocabulary";
 import { redisUrlOptions } from "./redis-url.ts";
 
@@ -25,13 +24,14 @@ export function connect(
   name: string,
   onError: (error: Error) => void,
 ): Redis {
-  const options: RedisOptions = {
+  const options = {
+    replyMapping: "legacy" as const,
     connectionName: name,
     lazyConnect: false,
     keepAlive: 5_000,
     maxRetriesPerRequest: null,
-    retryStrategy: (tries) => Math.min(50 * 2 ** Math.min(tries, 5), reconnectMaxMs),
-    reconnectOnError: (error) => (error.message.startsWith("READONLY") ? 2 : false),
+    retryStrategy: (tries: number) => Math.min(50 * 2 ** Math.min(tries, 5), reconnectMaxMs),
+    reconnectOnError: (error: Error) => (error.message.startsWith("READONLY") ? (2 as const) : false),
     ...(kind === "hasty"
       ? {
           enableOfflineQueue: false,
@@ -40,7 +40,7 @@ export function connect(
         }
       : {}),
   };
-  const redis = new Redis(Object.assign(redisUrlOptions(redisUrl), options));
+  const redis = new Redis({ ...redisUrlOptions(redisUrl), ...options });
   redis.on("error", onError);
   return redis;
 }

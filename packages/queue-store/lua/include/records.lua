@@ -55,6 +55,17 @@ local function drop_open(open, number)
   return table.concat(left, ' ')
 end
 
+-- Content is shared by count (`refs`, absent: one); the last one takes it along.
+local function drop_content(content)
+  local key = P .. ':c:' .. content
+  local references = call('HGET', key, 'refs')
+  if references and tonumber(references) > 1 then
+    call('HINCRBY', key, 'refs', -1)
+  else
+    call('UNLINK', key)
+  end
+end
+
 -- Removes a record, its recipients and its content. The indexes are the caller's.
 local function delete_record(id, total, round, content, large)
   call('UNLINK', record_key(id))
@@ -62,13 +73,7 @@ local function delete_record(id, total, round, content, large)
     call('UNLINK', recipient_key(id, number, round))
   end
   if large then call('UNLINK', P .. ':md:' .. id) end
-  local key = P .. ':c:' .. (content or id)
-  local references = call('HGET', key, 'refs')
-  if references and tonumber(references) > 1 then
-    call('HINCRBY', key, 'refs', -1)
-  else
-    call('UNLINK', key)
-  end
+  drop_content(content or id)
 end
 
 -- Takes `counts` (domain -> recipients now done) out of a domain summary, and out of the queue's indexes.
