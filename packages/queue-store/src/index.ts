@@ -1,3 +1,4 @@
+export { checkInstance } from "./check-instance.ts";
 export { reportKinds } from "./contract.ts";
 export type {
   Bell,

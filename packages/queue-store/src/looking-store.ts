@@ -73,7 +73,8 @@ export class LookingStore implements Looking {
       return { messages: messages.filter((message) => message.queue === queue) };
     }
     // The next page begins behind those of the last millisecond that were shown already.
-    const shown = scores.filter((score) => score === last).length + (last === fromMs ? Number(seen) : 0);
+    const shown =
+      scores.filter((score) => score === last).length + (last === fromMs ? Number(seen) : 0);
     return {
       messages: messages.filter((message) => message.queue === queue),
       cursor: `${last}:${shown}`,

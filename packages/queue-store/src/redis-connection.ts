@@ -31,7 +31,8 @@ export function connect(
     keepAlive: 5_000,
     maxRetriesPerRequest: null,
     retryStrategy: (tries: number) => Math.min(50 * 2 ** Math.min(tries, 5), reconnectMaxMs),
-    reconnectOnError: (error: Error) => (error.message.startsWith("READONLY") ? (2 as const) : false),
+    reconnectOnError: (error: Error) =>
+      error.message.startsWith("READONLY") ? (2 as const) : false,
     ...(kind === "hasty"
       ? {
           enableOfflineQueue: false,

@@ -33,23 +33,33 @@ function hostAndPort(text: string, port: number): { readonly host: string; reado
 
 /** @throws PMQ_CONFIG_INVALID; the message never shows the password. */
 export function redisUrlOptions(redisUrl: string): RedisOptions {
-  const match = /^(redis|rediss|unix|redis\+unix|redis\+sentinel|rediss\+sentinel):\/\/(?:([^@/]*)@)?([^/?]*)(\/[^?]*)?$/.exec(
-    redisUrl,
-  );
+  const match =
+    /^(redis|rediss|unix|redis\+unix|redis\+sentinel|rediss\+sentinel):\/\/(?:([^@/]*)@)?([^/?]*)(\/[^?]*)?$/.exec(
+      redisUrl,
+    );
   if (match === null) return malformed("not a form that postmq knows");
   const [, scheme = "", userInfo, hosts = "", path = ""] = match;
   const common = credentials(userInfo);
-  if (scheme.endsWith("unix")) return { ...common, path: path === "" ? malformed("no socket path") : path };
+  if (scheme.endsWith("unix"))
+    return { ...common, path: path === "" ? malformed("no socket path") : path };
   const tls = scheme.startsWith("rediss") ? { tls: {} } : {};
   if (scheme.endsWith("sentinel")) {
     return {
       ...common,
       ...tls,
       sentinels: hosts.split(",").map((host) => hostAndPort(host, defaultSentinelPort)),
-      name: path === "" || path === "/" ? malformed("Sentinel wants the name of the master") : path.slice(1),
+      name:
+        path === "" || path === "/"
+          ? malformed("Sentinel wants the name of the master")
+          : path.slice(1),
     };
   }
   const database = path.slice(1);
   if (!/^\d*$/.test(database)) malformed("the database is a number");
-  return { ...common, ...tls, ...hostAndPort(hosts, defaultPort), ...(database === "" ? {} : { db: Number(database) }) };
+  return {
+    ...common,
+    ...tls,
+    ...hostAndPort(hosts, defaultPort),
+    ...(database === "" ? {} : { db: Number(database) }),
+  };
 }

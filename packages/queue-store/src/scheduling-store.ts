@@ -265,7 +265,9 @@ export class SchedulingStore implements Scheduling {
         ...names.flatMap(requestArguments),
       ]),
     );
-    return answers.map((answer) => asWord(answer, ["reaped", "ambiguous", "alive", "gone"] as const));
+    return answers.map((answer) =>
+      asWord(answer, ["reaped", "ambiguous", "alive", "gone"] as const),
+    );
   }
 
   async settle(fence: Fence, settlements: readonly Settlement[]): Promise<readonly SettleAnswer[]> {
