@@ -1,0 +1,210 @@
+/** P1, P4, P5, P9; faults 11, 15, 17, 18, 19 and 22: what Redis does to us, and what we owe all the same. */
+import assert from "node:assert/strict";
+import { appendFile, readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+
+import {
+  FakeSmtpServer,
+  Ledger,
+  ledgerReader,
+  MailFlow,
+  seededRandom,
+  sendMail,
+  startPostmq,
+  startRedis,
+  submitRaw,
+  testMail,
+  waitFor,
+} from "@postmq/testing";
+
+import { findBrokenInvariants, probeDepth } from "../support/redis-probe.ts";
+
+const quick = {
+  minimal_backoff_time: "1s",
+  queue_run_delay: "1s",
+  sweep_interval: "1s",
+};
+
+/** Every answer that intake gave instead of acceptance is temporary. */
+function assertTemporary(refusals: readonly string[]): void {
+  const lasting = refusals.filter((text) => /^5\d\d[ -]/.test(text) && !text.startsWith("503 {"));
+  assert.deepEqual(lasting, [], "a lasting refusal while Redis was away");
+}
+
+describe("fault 11: Redis is killed and started again", () => {
+  it("P4 P5 loses and repeats nothing, and no daemon restarts", async () => {
+    await using sink = await FakeSmtpServer.start({
+      decide: ({ stage }) => (stage === "dot" ? { delayMs: 300 } : undefined),
+    });
+    await using redis = await startRedis();
+    await using system = await startPostmq({
+      redis,
+      parameters: { ...quick, relayhost: sink.relayhost, leader_lease_time: "3s" },
+    });
+    const ledger = new Ledger();
+    const flow = new MailFlow({
+      ledger,
+      random: seededRandom(11),
+      smtpPort: system.smtpPort,
+      submissionUrl: system.submissionUrl,
+      sessions: 3,
+    });
+    for (const awayMs of [1000, 4000]) {
+      const before = sink.accepted.length;
+      await waitFor(() => sink.accepted.length > before + 20, { timeoutMs: 30_000 });
+      await redis.kill9();
+      const downMs = performance.now();
+      await waitFor(() => performance.now() - downMs > awayMs, { timeoutMs: awayMs + 1000 });
+      await redis.restart();
+    }
+    const before = sink.accepted.length;
+    await waitFor(() => sink.accepted.length > before + 20, { timeoutMs: 30_000 });
+    await flow.stop();
+    const report = await ledger.settle({ timeoutMs: 30_000, refresh: ledgerReader(ledger, sink) });
+    assert.ok(flow.refusals.length > 0, "nothing was refused while Redis was away");
+    assertTemporary(flow.refusals);
+    assert.deepEqual([...report.duplicates], []);
+    assert.deepEqual(report.unknown, []);
+    assert.ok(system.runs.every((run) => run.isRunning));
+    assert.deepEqual(await findBrokenInvariants(redis), []);
+    assert.deepEqual(await system.stop(), []);
+  });
+});
+
+describe("fault 19: Redis is paused for 10 s", () => {
+  it("repeats nothing, and intake answers within 20 s", async () => {
+    await using sink = await FakeSmtpServer.start({
+      decide: ({ stage }) => (stage === "dot" ? { delayMs: 200 } : undefined),
+    });
+    await using system = await startPostmq({
+      parameters: { ...quick, relayhost: sink.relayhost },
+    });
+    const ledger = new Ledger();
+    const flow = new MailFlow({
+      ledger,
+      random: seededRandom(19),
+      smtpPort: system.smtpPort,
+      submissionUrl: system.submissionUrl,
+      sessions: 2,
+    });
+    await waitFor(() => sink.accepted.length > 20, { timeoutMs: 30_000 });
+    await system.redis.cli("CLIENT", "PAUSE", "10000", "ALL");
+    const startMs = performance.now();
+    const reply = await sendMail(system.smtpPort, testMail({ to: ["paused@dest.example.com"] }));
+    assert.ok(performance.now() - startMs < 20_000);
+    assert.ok(reply.code === 250 || (reply.code >= 400 && reply.code < 500), reply.text);
+    await waitFor(() => performance.now() - startMs > 11_000, { timeoutMs: 12_000 });
+    const before = sink.accepted.length;
+    await waitFor(() => sink.accepted.length > before + 20, { timeoutMs: 30_000 });
+    await flow.stop();
+    const report = await ledger.settle({ timeoutMs: 30_000, refresh: ledgerReader(ledger, sink) });
+    assertTemporary(flow.refusals);
+    assert.deepEqual([...report.duplicates], []);
+  });
+});
+
+describe("fault 15: the end of the append-only file is torn", () => {
+  it("starts again and delivers everything that was accepted", async () => {
+    await using sink = await FakeSmtpServer.start();
+    await using redis = await startRedis();
+    const ledger = new Ledger();
+    {
+      await using intake = await startPostmq({ redis, services: ["smtpd", "pickup"] });
+      for (let count = 0; count < 20; count += 1) {
+        const mail = testMail();
+        const isAccepted =
+          count % 2 === 0
+            ? (await sendMail(intake.smtpPort, mail)).code === 250
+            : (await submitRaw(intake.submissionUrl, mail)).status === 202;
+        assert.ok(isAccepted);
+        ledger.accept(mail.id, mail.to[0] ?? "");
+      }
+      await redis.kill9();
+    }
+    const appendOnly = join(redis.dir, "appendonlydir");
+    const files = await readdir(appendOnly);
+    const last =
+      files
+        .filter((name) => name.endsWith(".incr.aof"))
+        .toSorted()
+        .at(-1) ?? "";
+    await appendFile(join(appendOnly, last), "*3\r\n$3\r\nSET\r\n$5\r\nhalf-");
+    await redis.restart();
+    await using system = await startPostmq({ redis, parameters: { relayhost: sink.relayhost } });
+    const report = await ledger.settle({ timeoutMs: 20_000, refresh: ledgerReader(ledger, sink) });
+    assert.equal(report.delivered, 20);
+    assert.deepEqual([...report.duplicates], []);
+    assert.deepEqual(await system.stop(), []);
+  });
+});
+
+describe("fault 18: a Redis that throws keys away", () => {
+  it("P9 is refused at start by every service, naming the policy, with exit 78", async () => {
+    await using redis = await startRedis({ args: ["--maxmemory-policy", "allkeys-lru"] });
+    for (const name of ["smtpd", "qmgr"] as const) {
+      await assert.rejects(
+        startPostmq({ redis, services: [name] }),
+        /did not start[^]*allkeys-lru[^]*noeviction/,
+      );
+    }
+  });
+});
+
+describe("fault 17: Redis is nearly full", () => {
+  it("P9 intake answers 452 4.3.1 and 503, deliveries go on, and mail is taken again afterwards", async () => {
+    await using sink = await FakeSmtpServer.start();
+    await using redis = await startRedis({ args: ["--maxmemory", "256mb"] });
+    await using system = await startPostmq({
+      redis,
+      parameters: { ...quick, relayhost: sink.relayhost },
+    });
+    system.service("qmgr").freeze();
+    const ledger = new Ledger();
+    for (let count = 0; count < 10; count += 1) {
+      const mail = testMail();
+      assert.equal((await sendMail(system.smtpPort, mail)).code, 250);
+      ledger.accept(mail.id, mail.to[0] ?? "");
+    }
+    const used = Number(/used_memory:(\d+)/.exec(await redis.cli("INFO", "memory"))?.[1]);
+    await redis.cli("CONFIG", "SET", "maxmemory", String(Math.ceil(used / 0.87)));
+    const refused = await waitFor(
+      async () => {
+        const reply = await sendMail(system.smtpPort, testMail({ to: ["full@dest.example.com"] }));
+        return reply.code !== 250 && reply;
+      },
+      { describe: "a refusal at the high-water mark" },
+    );
+    assert.match(refused.text, /^452 4\.3\.1 /);
+    const http = await submitRaw(system.submissionUrl, testMail());
+    assert.equal(http.status, 503);
+    assert.ok(http.headers.has("retry-after"));
+    assert.match(http.contentType, /^application\/problem\+json/);
+    system.service("qmgr").thaw();
+    const report = await ledger.settle({ timeoutMs: 20_000, refresh: ledgerReader(ledger, sink) });
+    assert.equal(report.delivered, 10);
+    await redis.cli("CONFIG", "SET", "maxmemory", "256mb");
+    await waitFor(async () => (await sendMail(system.smtpPort, testMail())).code === 250, {
+      describe: "mail to be taken again",
+    });
+    assert.deepEqual(await system.stop(), []);
+  });
+});
+
+describe("fault 22: the data of Redis is gone", () => {
+  it("readiness goes red, and nothing is acknowledged into the empty store", async () => {
+    await using system = await startPostmq({ services: ["smtpd", "pickup", "cleanup"] });
+    assert.equal((await sendMail(system.smtpPort, testMail())).code, 250);
+    await system.redis.cli("FLUSHALL");
+    await waitFor(
+      async () => (await fetch(`${system.metricsUrl("smtpd")}/readyz`)).status === 503,
+      { describe: "readiness to go red" },
+    );
+    const reply = await sendMail(system.smtpPort, testMail());
+    assert.match(reply.text, /^4\d\d 4\.3\.\d /);
+    assert.equal((await submitRaw(system.submissionUrl, testMail())).status, 503);
+    assert.equal(await probeDepth(system.redis, "incoming"), 0);
+    const live = await fetch(`${system.metricsUrl("smtpd")}/livez`);
+    assert.equal(live.status, 200);
+  });
+});
