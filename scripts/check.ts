@@ -15,7 +15,7 @@ const steps: readonly {
   { name: "types (tsc)", command: ["tsc", "-p", "."] },
   { name: "lint (oxlint)", command: ["oxlint", "--type-aware", "--deny-warnings"] },
   { name: "format (oxfmt)", command: ["oxfmt", "--check", "."] },
-  { name: "dead code (knip)", command: ["knip", "--no-progress"] },
+  { name: "dead code (knip)", command: ["knip", "--no-progress", "--no-config-hints"] },
 ];
 
 const failed = steps.filter(({ name, command: [program, ...parameters] }) => {

@@ -1,3 +1,4 @@
+export { describeParameters } from "./describe-parameters.ts";
 export { environmentName, processEnvironment } from "./environment.ts";
 export type { Environment } from "./environment.ts";
 export {

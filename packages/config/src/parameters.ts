@@ -150,7 +150,7 @@ export const parameterTable = {
   myorigin: text({
     default: "$myhostname",
     form: hostNameForm,
-    readBy: ["smtpd", "pickup", "cleanup", "bounce", "commands"],
+    readBy: ["smtpd", "pickup", "cleanup", "bounce", "qmgr", "commands"],
     source: "postconf(5)",
     about: "Domain appended to an address that has none.",
   }),
@@ -182,7 +182,7 @@ export const parameterTable = {
   }),
   recipient_delimiter: text({
     default: "",
-    readBy: ["qmgr", "cleanup"],
+    readBy: ["qmgr"],
     source: "postconf(5)",
     about: "Characters that separate a user name from its extension in table look-ups.",
   }),
@@ -194,7 +194,7 @@ export const parameterTable = {
   }),
   enable_long_queue_ids: yesNo({
     default: "yes",
-    readBy: ["start"],
+    readBy: [],
     source: "postconf(5); Departs: yes here, and nothing else is offered",
     about: "Queue ids in the long form, never reused.",
   }),
@@ -814,7 +814,7 @@ export const parameterTable = {
   crash_limit: count({
     default: "3",
     min: 1,
-    readBy: ["qmgr"],
+    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq"],
     source: "postmq; DESIGN §3",
     about: "Crashes of a process that had this message alone, before it goes to corrupt.",
   }),

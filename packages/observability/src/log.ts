@@ -53,7 +53,7 @@ export function printable(text: string): string {
 /** Cuts out user and password of URLs, and credentials after AUTH, Bearer and Basic. */
 export function redact(text: string): string {
   return text
-    .replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)[^\s/?#]*@/gi, "$1***@")
+    .replaceAll(/\b([a-z][a-z0-9+.-]*:\/\/)\S*@/gi, "$1***@")
     .replaceAll(/\b(AUTH\s+[A-Z0-9-]+|Bearer|Basic)\s+[A-Za-z0-9+/=._~-]+/gi, "$1 ***");
 }
 

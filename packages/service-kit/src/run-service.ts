@@ -102,6 +102,7 @@ function openServiceStore(parameters: Parameters, processName: string, log: Log)
     memoryHighWater: parameters.redis_memory_high_water,
     heartbeatMs: parameters.worker_heartbeat_time,
     leaseMs: parameters.leader_lease_time,
+    crashLimit: parameters.crash_limit,
     onNotice: ({ level, text }) => log[level](text),
   });
 }
