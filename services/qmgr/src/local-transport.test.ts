@@ -5,7 +5,7 @@ import { localOutcome } from "./local-transport.ts";
 describe("localOutcome", () => {
   it("S18 fails what goes to error and defers what goes to retry, with the next hop as reason", () => {
     assert.deepEqual(
-      localOutcome({ transport: "error", nexthop: "5.1.1 no local mailboxes here" }),
+      localOutcome({ transport: "error", nexthop: "5.1.1 no local mailboxes here" }, false),
       {
         kind: "failed",
         status: "5.1.1",
@@ -13,7 +13,7 @@ describe("localOutcome", () => {
       },
     );
     assert.deepEqual(
-      localOutcome({ transport: "retry", nexthop: "4.3.0 address resolver failure" }),
+      localOutcome({ transport: "retry", nexthop: "4.3.0 address resolver failure" }, false),
       {
         kind: "deferred",
         status: "4.3.0",
@@ -23,12 +23,23 @@ describe("localOutcome", () => {
   });
 
   it("leaves every other transport to the workers", () => {
-    assert.equal(localOutcome({ transport: "smtp", nexthop: "example.com" }), undefined);
+    assert.equal(localOutcome({ transport: "smtp", nexthop: "example.com" }, false), undefined);
+  });
+
+  it("D13 defers instead of failing under soft_bounce", () => {
+    assert.deepEqual(localOutcome({ transport: "error", nexthop: "5.1.1 no" }, true), {
+      kind: "deferred",
+      status: "4.1.1",
+      reason: "no",
+    });
   });
 
   it("replaces a status of the wrong class and adds one where none is given", () => {
-    assert.equal(localOutcome({ transport: "error", nexthop: "4.1.1 later" })?.status, "5.0.0");
-    assert.deepEqual(localOutcome({ transport: "retry", nexthop: "closed for repair" }), {
+    assert.equal(
+      localOutcome({ transport: "error", nexthop: "4.1.1 later" }, false)?.status,
+      "5.0.0",
+    );
+    assert.deepEqual(localOutcome({ transport: "retry", nexthop: "closed for repair" }, false), {
       kind: "deferred",
       status: "4.0.0",
       reason: "closed for repair",

@@ -15,10 +15,23 @@ export type LocalOutcome = {
   readonly reason: string;
 };
 
-/** What becomes of recipients sent there, or undefined when the destination is for workers. */
-export function localOutcome(destination: Destination): LocalOutcome | undefined {
+/**
+ * What becomes of recipients sent there, or undefined when the destination is for workers.
+ *
+ * @param softBounce soft_bounce: failures become deferrals with the status 4.x.x (D13)
+ */
+export function localOutcome(
+  destination: Destination,
+  softBounce: boolean,
+): LocalOutcome | undefined {
   if (destination.transport === "error") {
-    return { kind: "failed", ...splitStatus(destination.nexthop, "5") };
+    const failure = splitStatus(destination.nexthop, "5");
+    if (!softBounce) return { kind: "failed", ...failure };
+    return {
+      kind: "deferred",
+      status: enhancedStatus(`4${failure.status.slice(1)}`),
+      reason: failure.reason,
+    };
   }
   if (destination.transport === "retry") {
     return { kind: "deferred", ...splitStatus(destination.nexthop, "4") };

@@ -1,0 +1,519 @@
+/**
+ * The active queue in memory: which messages are in it, what of each is outstanding, which requests are out.
+ *
+ * Everything that happens is told to it (a message imported, a request ended, a message left), and it keeps three
+ * lists of what is to be done: jobs to dispatch (by the scheduler), outcomes to record (error and retry), and
+ * messages to decide about. It is pure: no I/O, the time is passed in. Each step costs a constant amount of work.
+ *
+ * Promises: a message is in exactly one phase; when nothing of it is outstanding it is on the list of decisions (or
+ * waits for its report); a place at a destination is given back exactly once, when the last request of its job has
+ * ended, even when the message has left long before.
+ *
+ * Important: an event `left` names no generation, so it may be about an earlier stay of the message in active.
+ * `#staleLefts` counts the ones still to come of stays that were found over in another way (import, stale answers);
+ * it binds `addMessage`, `found stale` and `left`.
+ *
+ * Source: DESIGN §3 "Requests", "Outcomes are facts", §4; queues.md §3.
+ */
+import type {
+  ImportedMessage,
+  LeaderEvent,
+  NewRequest,
+  OpenRequest,
+  SettleAnswer,
+  Settlement,
+} from "@postmq/queue-store";
+import type { QueueId, RequestName, StoredRecipient } from "@postmq/vocabulary";
+import { destinationKey } from "@postmq/vocabulary";
+import { groupRecipients } from "./grouping.ts";
+import type { DecidedRecipient, GroupingRules } from "./grouping.ts";
+import { openMessage } from "./message.ts";
+import type { ActiveMessage, Entry } from "./message.ts";
+import type { Job, Scheduler, Slot } from "./scheduler.ts";
+import { crashReason, decide } from "./settlement.ts";
+import type { Decision, SettlementLimits } from "./settlement.ts";
+
+/** A job that workers have, as far as it has not ended. */
+export type JobOut = {
+  readonly slot: Slot;
+  readonly isAlone: boolean;
+  readonly startedMs: number;
+  /** Requests it was dispatched with; 0 for an adopted one, whose pace says nothing. */
+  readonly dispatched: number;
+  readonly requests: Set<RequestOut>;
+  /** When to ask where it stands, and how long to wait until the next time. */
+  checkAfterMs: number;
+  checkPauseMs: number;
+};
+
+/** A request that is out: written, and not yet ended. */
+export type RequestOut = {
+  name: RequestName;
+  readonly entry: Entry;
+  readonly job: JobOut;
+  /** The record did not know it at the last look: its end is lost, or on its way. */
+  wasMissing: boolean;
+};
+
+/** Outcomes that the leader records itself. */
+export type DecidedOutcomes = {
+  readonly message: ActiveMessage;
+  readonly outcomes: readonly DecidedRecipient[];
+};
+
+export type ActiveQueueOptions = {
+  readonly scheduler: Scheduler;
+  readonly grouping: GroupingRules;
+  readonly limits: SettlementLimits;
+  /** How long a request may be out before it is asked for (sweep_interval). */
+  readonly checkAfterMs: number;
+  /** How long a report may take to be queued (Q6). */
+  readonly reportTimeoutMs: number;
+};
+
+type EndedEvent = Extract<LeaderEvent, { readonly kind: "ended" }>;
+
+/** How long a message rests whose decision the record did not bear out twice in a row. */
+const refusedRestMs = 1000;
+
+export class ActiveQueue {
+  readonly #options: ActiveQueueOptions;
+  readonly #scheduler: Scheduler;
+  readonly #messages = new Map<QueueId, ActiveMessage>();
+  readonly #requests = new Map<string, RequestOut>();
+  readonly #jobs = new Set<JobOut>();
+  readonly #staleLefts = new Map<QueueId, number>();
+  #undecided: ActiveMessage[] = [];
+  #resting: { readonly message: ActiveMessage; readonly untilMs: number }[] = [];
+  #reporting: { readonly message: ActiveMessage; readonly sinceMs: number }[] = [];
+  #decided: DecidedOutcomes[] = [];
+  #recipientsInMemory = 0;
+
+  constructor(options: ActiveQueueOptions) {
+    this.#options = options;
+    this.#scheduler = options.scheduler;
+  }
+
+  get size(): number {
+    return this.#messages.size;
+  }
+
+  get recipientsInMemory(): number {
+    return this.#recipientsInMemory;
+  }
+
+  /** Messages to decide about, and outcomes to record. */
+  get hasUndecided(): boolean {
+    return this.#undecided.length > 0 || this.#decided.length > 0;
+  }
+
+  get requestsOut(): number {
+    return this.#requests.size;
+  }
+
+  get jobs(): ReadonlySet<JobOut> {
+    return this.#jobs;
+  }
+
+  // --------------------------------------------------------------------------------- messages come and go
+
+  addMessage(imported: ImportedMessage, nowMs: number): void {
+    const known = this.#messages.get(imported.id);
+    if (known !== undefined) this.#foundStale(known);
+    const message = openMessage(imported, nowMs);
+    this.#messages.set(message.id, message);
+    message.corruptReason = crashReason(message.crashes, this.#options.limits.crashLimit);
+    const adopted = new Set<number>();
+    for (const request of imported.openRequests) {
+      this.#adopt(message, request, nowMs);
+      for (const number of request.recipients) adopted.add(number);
+    }
+    const isClosed = message.isFinished || message.corruptReason !== undefined;
+    if (message.isFinished) message.nextRecipient = message.totalRecipients;
+    const free = imported.recipients.filter((recipient) => !adopted.has(recipient.number));
+    if (!isClosed) this.#tryRecipients(message, free);
+    this.#listIfIdle(message);
+  }
+
+  /** Somebody else moved or deleted it. */
+  left(id: QueueId): void {
+    const stale = this.#staleLefts.get(id) ?? 0;
+    if (stale > 0) {
+      if (stale === 1) this.#staleLefts.delete(id);
+      else this.#staleLefts.set(id, stale - 1);
+      return;
+    }
+    const message = this.#messages.get(id);
+    if (message !== undefined) this.#drop(message);
+  }
+
+  /** Its report was queued, or nobody wants one. */
+  reported(id: QueueId): void {
+    const message = this.#messages.get(id);
+    if (message === undefined) return;
+    if (message.phase === "deciding") message.wasReported = true;
+    if (message.phase === "reporting") this.#endReport(message);
+  }
+
+  #foundStale(message: ActiveMessage): void {
+    if (message.phase === "gone") return;
+    this.#staleLefts.set(message.id, (this.#staleLefts.get(message.id) ?? 0) + 1);
+    this.#drop(message);
+  }
+
+  #drop(message: ActiveMessage): void {
+    message.phase = "gone";
+    this.#abandonQueued(message);
+    if (this.#messages.get(message.id) === message) this.#messages.delete(message.id);
+  }
+
+  #abandonQueued(message: ActiveMessage): void {
+    for (const entry of message.entries) {
+      if (!entry.isQueued) continue;
+      this.#scheduler.abandon(entry);
+      this.#closeEntry(entry);
+    }
+    message.entries = [];
+  }
+
+  #closeEntry(entry: Entry): void {
+    entry.message.outstanding -= 1;
+    this.#recipientsInMemory -= entry.recipients.length;
+  }
+
+  // ------------------------------------------------------------------------------------------ recipients
+
+  /** More recipients of a message, as asked for by a decision of kind read. */
+  recipientsRead(
+    message: ActiveMessage,
+    read: { readonly recipients: readonly StoredRecipient[]; readonly nextRecipient: number },
+  ): void {
+    if (message.phase !== "deciding") return;
+    message.phase = "open";
+    message.nextRecipient = read.nextRecipient;
+    if (message.isRecounting) {
+      message.deferred += read.recipients.filter((one) => one.state.kind === "deferred").length;
+      this.#tryRecipients(
+        message,
+        read.recipients.filter((one) => one.state.kind === "todo"),
+      );
+    } else {
+      this.#tryRecipients(message, read.recipients);
+    }
+    this.#listIfIdle(message);
+  }
+
+  #tryRecipients(message: ActiveMessage, recipients: readonly StoredRecipient[]): void {
+    if (recipients.length === 0) return;
+    const { groups, decided } = groupRecipients(recipients, this.#options.grouping);
+    for (const group of groups) {
+      const entry: Entry = { message, ...group, isQueued: false };
+      message.entries.push(entry);
+      message.outstanding += 1;
+      this.#recipientsInMemory += group.recipients.length;
+      this.#scheduler.enqueue(entry);
+    }
+    if (decided.length === 0) return;
+    message.outstanding += 1;
+    this.#decided.push({ message, outcomes: decided });
+  }
+
+  /** Outcomes to record; `outcomesRecorded` must follow. Those of messages that have left are dropped. */
+  takeDecidedOutcomes(limit: number): readonly DecidedOutcomes[] {
+    return this.#decided.splice(0, limit).filter(({ message }) => message.phase !== "gone");
+  }
+
+  outcomesRecorded({ message, outcomes }: DecidedOutcomes): void {
+    message.wasTried = true;
+    for (const outcome of outcomes) {
+      if (outcome.kind === "failed") message.unreported += 1;
+      else message.deferred += 1;
+    }
+    message.outstanding -= 1;
+    this.#listIfIdle(message);
+  }
+
+  // -------------------------------------------------------------------------------------------- requests
+
+  /** Chooses what to dispatch now. Each job holds its place from here on; `dispatched` must follow. */
+  takeJobs(maxRequests: number): readonly Job[] {
+    return this.#scheduler.take(maxRequests);
+  }
+
+  /**
+   * The store's answer to a job: the name of each request, or undefined where the message is no longer in active.
+   *
+   * @returns the requests to ring for.
+   */
+  dispatched(
+    job: Job,
+    names: readonly (RequestName | undefined)[],
+    nowMs: number,
+  ): readonly RequestName[] {
+    const out: JobOut = {
+      slot: job.slot,
+      isAlone: job.isAlone,
+      startedMs: nowMs,
+      dispatched: job.entries.length,
+      requests: new Set(),
+      checkAfterMs: nowMs + this.#options.checkAfterMs,
+      checkPauseMs: this.#options.checkAfterMs,
+    };
+    const ringing: RequestName[] = [];
+    job.entries.forEach((entry, index) => {
+      const name = names[index];
+      if (name === undefined || entry.message.phase === "gone") {
+        this.#closeEntry(entry);
+        this.#foundStale(entry.message);
+        return;
+      }
+      this.#register({ name, entry, job: out, wasMissing: false });
+      ringing.push(name);
+    });
+    if (out.requests.size === 0) this.#scheduler.release(out.slot, { requests: 0, tookMs: 0 });
+    else this.#jobs.add(out);
+    return ringing;
+  }
+
+  #register(request: RequestOut): void {
+    request.job.requests.add(request);
+    this.#requests.set(requestKey(request.name), request);
+  }
+
+  /** A request from before this leader, or from an earlier stay of its message in active: taken over as it is. */
+  #adopt(message: ActiveMessage, open: OpenRequest, nowMs: number): void {
+    const known = this.#requests.get(requestKey(open.name));
+    const job = known === undefined ? this.#adoptedJob(open, nowMs) : known.job;
+    if (known !== undefined) job.requests.delete(known);
+    const entry: Entry = {
+      message,
+      destination: open.destination,
+      queueName: destinationKey(open.destination),
+      recipients: open.recipients,
+      isQueued: false,
+    };
+    message.entries.push(entry);
+    message.outstanding += 1;
+    this.#recipientsInMemory += open.recipients.length;
+    this.#register({ name: open.name, entry, job, wasMissing: false });
+  }
+
+  #adoptedJob(open: OpenRequest, nowMs: number): JobOut {
+    const job: JobOut = {
+      slot: this.#scheduler.adopt(destinationKey(open.destination), open.destination),
+      isAlone: false,
+      startedMs: nowMs,
+      dispatched: 0,
+      requests: new Set(),
+      checkAfterMs: nowMs,
+      checkPauseMs: this.#options.checkAfterMs,
+    };
+    this.#jobs.add(job);
+    return job;
+  }
+
+  /** A request has ended, as its worker (or a reaping) recorded. */
+  ended(event: EndedEvent, nowMs: number): void {
+    const request = this.#requests.get(requestKey(event.request));
+    if (request === undefined) return;
+    const { entry } = request;
+    const message = entry.message;
+    if (event.request.generation < request.name.generation) {
+      message.mustRecount = true;
+      return;
+    }
+    this.#unregister(request, nowMs);
+    if (message.phase === "gone") return;
+    const told = event.sent + event.deferred + event.failed;
+    message.unreported += event.failed;
+    if (told > 0) message.wasTried = true;
+    switch (event.end) {
+      case "putBack":
+        this.#scheduler.enqueue(entry);
+        this.#checkCrashes(message);
+        return;
+      case "unreadable":
+        message.corruptReason ??= "a delivery worker could not read it";
+        this.#abandonQueued(message);
+        break;
+      case "tried":
+        message.wasTried = true;
+        message.deferred += event.deferred;
+        // The others were done before, by a worker whose word came late.
+        if (told < entry.recipients.length) message.mustRecount = true;
+        break;
+    }
+    this.#endEntry(entry);
+  }
+
+  /** The end of a request was lost: only the record knows what came of it. */
+  endedUnseen(request: RequestOut, nowMs: number): void {
+    this.#unregister(request, nowMs);
+    const { message } = request.entry;
+    if (message.phase === "gone") return;
+    message.wasTried = true;
+    message.mustRecount = true;
+    message.unreported = Math.max(1, message.unreported);
+    this.#endEntry(request.entry);
+  }
+
+  /** A worker died with a request of this message in hand. */
+  crashed(request: RequestOut): void {
+    const { message } = request.entry;
+    message.crashes += 1;
+    if (message.phase === "open") this.#checkCrashes(message);
+  }
+
+  /** A request was given a new generation, to be rung again. */
+  renewed(request: RequestOut, name: RequestName): void {
+    request.name = name;
+  }
+
+  request(name: RequestName): RequestOut | undefined {
+    return this.#requests.get(requestKey(name));
+  }
+
+  #checkCrashes(message: ActiveMessage): void {
+    message.corruptReason ??= crashReason(message.crashes, this.#options.limits.crashLimit);
+    if (message.corruptReason === undefined) return;
+    this.#abandonQueued(message);
+    this.#listIfIdle(message);
+  }
+
+  /** Takes a request off the books; the last one of its job gives the place back. */
+  #unregister(request: RequestOut, nowMs: number): void {
+    const { job } = request;
+    this.#requests.delete(requestKey(request.name));
+    if (request.entry.message.phase === "gone") this.#closeEntry(request.entry);
+    job.requests.delete(request);
+    if (job.requests.size > 0) return;
+    this.#jobs.delete(job);
+    this.#scheduler.release(job.slot, { requests: job.dispatched, tookMs: nowMs - job.startedMs });
+  }
+
+  #endEntry(entry: Entry): void {
+    this.#closeEntry(entry);
+    this.#listIfIdle(entry.message);
+  }
+
+  // ------------------------------------------------------------------------------------------- decisions
+
+  #listIfIdle(message: ActiveMessage): void {
+    if (message.phase !== "open" || message.outstanding > 0) return;
+    this.#undecided.push(message);
+  }
+
+  /** What to do about messages of which nothing is outstanding. Each must be answered by one of the calls below. */
+  takeDecisions(nowMs: number, limit: number): readonly Decision[] {
+    const taken = this.#undecided.splice(0, limit);
+    const decisions: Decision[] = [];
+    for (const message of taken) {
+      if (message.phase !== "open" || message.outstanding > 0) continue;
+      decisions.push(this.#decide(message, nowMs));
+    }
+    return decisions;
+  }
+
+  #decide(message: ActiveMessage, nowMs: number): Decision {
+    const decision = decide(message, nowMs, this.#options.limits);
+    message.phase = "deciding";
+    message.wasReported = false;
+    message.entries = [];
+    if (decision.kind === "read" && decision.from === 0) {
+      message.mustRecount = false;
+      message.isRecounting = true;
+      message.deferred = 0;
+    }
+    return decision;
+  }
+
+  /** The store's answer to a settlement. */
+  settled(
+    message: ActiveMessage,
+    settlement: Settlement,
+    answer: SettleAnswer,
+    nowMs: number,
+  ): void {
+    if (message.phase !== "deciding") return;
+    switch (answer) {
+      case "stale":
+        this.#foundStale(message);
+        return;
+      case "unfinished":
+        this.#refused(message, settlement, nowMs);
+        return;
+      case "done":
+        message.refusals = 0;
+        if (settlement.action === "report") this.#awaitReport(message, settlement.kind, nowMs);
+        else this.#drop(message);
+    }
+  }
+
+  #awaitReport(message: ActiveMessage, kind: "failure" | "expired", nowMs: number): void {
+    message.phase = "reporting";
+    message.reportSinceMs = nowMs;
+    message.unreported = 0;
+    if (kind === "expired") message.deferred = 0;
+    if (message.wasReported) this.#endReport(message);
+    else this.#reporting.push({ message, sinceMs: nowMs });
+  }
+
+  #endReport(message: ActiveMessage): void {
+    message.phase = "open";
+    this.#listIfIdle(message);
+  }
+
+  /** The record knows more than this view: count again, at once the first time, then at a slow pace. */
+  #refused(message: ActiveMessage, settlement: Settlement, nowMs: number): void {
+    message.phase = "open";
+    message.mustRecount = true;
+    message.unreported = settlement.action === "report" ? 0 : 1;
+    message.refusals += 1;
+    if (message.refusals <= 2) this.#listIfIdle(message);
+    else this.#resting.push({ message, untilMs: nowMs + refusedRestMs });
+  }
+
+  /** What is due by the clock: late reports, messages that rested. To be called about once a second. */
+  tick(nowMs: number): void {
+    const overdue = splitWhile(this.#reporting, ({ message, sinceMs }) => {
+      const isOver = message.phase !== "reporting" || message.reportSinceMs !== sinceMs;
+      return isOver || sinceMs + this.#options.reportTimeoutMs <= nowMs;
+    });
+    for (const { message, sinceMs } of overdue) {
+      if (message.phase !== "reporting" || message.reportSinceMs !== sinceMs) continue;
+      message.isReportLate = true;
+      this.#endReport(message);
+    }
+    const rested = splitWhile(this.#resting, ({ untilMs }) => untilMs <= nowMs);
+    for (const { message } of rested) this.#listIfIdle(message);
+  }
+
+  /** Events were lost: whoever waited for one decides afresh. Requests are for the watch to look after. */
+  eventsLost(): void {
+    for (const { message } of this.#reporting.splice(0)) {
+      if (message.phase !== "reporting") continue;
+      message.unreported = 1;
+      message.mustRecount = true;
+      this.#endReport(message);
+    }
+  }
+}
+
+export function toNewRequest(entry: Entry): NewRequest {
+  return {
+    id: entry.message.id,
+    messageGeneration: entry.message.generation,
+    destination: entry.destination,
+    recipients: entry.recipients,
+  };
+}
+
+function requestKey(name: RequestName): string {
+  return `${name.id}#${name.number}`;
+}
+
+/** Takes the leading items that fit off the list. */
+function splitWhile<T>(list: T[], fits: (item: T) => boolean): readonly T[] {
+  const end = list.findIndex((item) => !fits(item));
+  return list.splice(0, end < 0 ? list.length : end);
+}

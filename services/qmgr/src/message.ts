@@ -1,0 +1,106 @@
+/**
+ * A message in active, as the leader sees it: what of it is outstanding, and what has come of the rest.
+ *
+ * Important: these objects are a view. The record in Redis is the truth, and every decision made from this view is
+ * checked against the record by the script that carries it out; so a mistake here costs time, never mail.
+ *
+ * Source: queues.md §3.7.
+ */
+import type { Destination, QueueId } from "@postmq/vocabulary";
+import type { ImportedMessage } from "@postmq/queue-store";
+
+/**
+ * open: waits for what is outstanding; when nothing is, for a decision.
+ * deciding: a decision about it is on its way to the store.
+ * reporting: the bounce service is to report about it.
+ * gone: no longer in active; only requests that are still out refer to it.
+ */
+export type MessagePhase = "open" | "deciding" | "reporting" | "gone";
+
+export type ActiveMessage = {
+  readonly id: QueueId;
+  /** Its generation in active. */
+  readonly generation: number;
+  readonly sender: string;
+  readonly createdMs: number;
+  readonly arrivalMs: number;
+  /** When it came into this leader's hands. */
+  readonly activeMs: number;
+  readonly totalRecipients: number;
+  /** It was finished but for its removal. */
+  readonly isFinished: boolean;
+  phase: MessagePhase;
+  /** Entries waiting, requests out, and outcomes being recorded. */
+  outstanding: number;
+  /** Entries made of the batch of recipients in memory. */
+  entries: Entry[];
+  /** First recipient not yet read. */
+  nextRecipient: number;
+  /** Deferred in this run. */
+  deferred: number;
+  /** Failed and not yet reported. */
+  unreported: number;
+  /** An attempt was made in this run. */
+  wasTried: boolean;
+  /** Workers that crashed with it. */
+  crashes: number;
+  /** What is counted here is in doubt: count from the record before deciding. */
+  mustRecount: boolean;
+  /** Recipients being read are counted by state, not tried again when deferred. */
+  isRecounting: boolean;
+  /** Why it must go to corrupt. */
+  corruptReason: string | undefined;
+  /** The report was not queued in time (Q6). */
+  isReportLate: boolean;
+  /** Its report was queued, as its event says, before the store's answer came. */
+  wasReported: boolean;
+  /** When its report was asked for. */
+  reportSinceMs: number;
+  /** Decisions in a row that the record did not bear out. */
+  refusals: number;
+};
+
+/** Recipients of one message for one destination: a request to be (S17). */
+export type Entry = {
+  readonly message: ActiveMessage;
+  readonly destination: Destination;
+  /** The destination's name for limits (S16). */
+  readonly queueName: string;
+  readonly recipients: readonly number[];
+  isQueued: boolean;
+};
+
+export function openMessage(imported: ImportedMessage, nowMs: number): ActiveMessage {
+  return {
+    id: imported.id,
+    generation: imported.generation,
+    sender: imported.envelope.sender,
+    createdMs: imported.createdMs,
+    arrivalMs: imported.arrivalMs,
+    activeMs: nowMs,
+    totalRecipients: imported.totalRecipients,
+    isFinished: imported.isFinished,
+    phase: "open",
+    outstanding: 0,
+    entries: [],
+    nextRecipient: imported.nextRecipient,
+    deferred: 0,
+    unreported: imported.unreportedRecipients,
+    wasTried: false,
+    crashes: imported.crashes,
+    mustRecount: false,
+    isRecounting: false,
+    corruptReason: undefined,
+    isReportLate: false,
+    wasReported: false,
+    reportSinceMs: 0,
+    refusals: 0,
+  };
+}
+
+/** Crashes after which a message is tried in a process of its own (DESIGN §3). */
+export const crashesBeforeAlone = 2;
+
+export function mustGoAlone(message: ActiveMessage): boolean {
+  return message.crashes >= crashesBeforeAlone;
+}

@@ -1,0 +1,169 @@
+/**
+ * qmgr: the scheduler. Builds the parts from the parameters and runs them until the process drains.
+ *
+ * Source: DESIGN §4.
+ */
+import { transportParameter, parseTransports } from "@postmq/config";
+import type { Parameters } from "@postmq/config";
+import type { BellListener } from "@postmq/queue-store";
+import type { Service, ServiceContext } from "@postmq/service-kit";
+import { openTables } from "@postmq/tables";
+import { ActiveQueue } from "./active-queue.ts";
+import type { ImportSource } from "./import-turns.ts";
+import { openMeters } from "./meters.ts";
+import { openResolver } from "./resolve.ts";
+import type { Resolver } from "./resolve.ts";
+import { FifoScheduler } from "./scheduler.ts";
+import { standByAndLead } from "./stand-by.ts";
+import { Term } from "./term.ts";
+import type { TermSettings } from "./term.ts";
+
+/** How long a report may take to be queued before the message is deferred (Q6). */
+const reportTimeoutMs = 60_000;
+
+/** Starts as a stand-by; it is ready as such. */
+export async function startQmgr(context: ServiceContext): Promise<Service> {
+  const { parameters, store, log, metrics } = context;
+  warnOfOddTimes(context);
+  const resolve = await openRouting(context);
+  const meters = openMeters(metrics);
+  const leadership = store.leadership();
+  const scheduling = store.scheduling();
+  const stopping = new AbortController();
+  let term: Term | undefined;
+
+  const lead = async (fence: string, signal: AbortSignal) => {
+    const scheduler = new FifoScheduler((destination) =>
+      transportParameter(parameters, destination.transport, "destination_concurrency_limit"),
+    );
+    term = new Term({
+      fence,
+      scheduling,
+      leadership,
+      scheduler,
+      active: openActiveQueue(parameters, resolve, scheduler),
+      clock: store.clock,
+      log,
+      meters,
+      health: () => store.health(),
+      openBells: (onRing) => openBells(context, onRing),
+      every: repeat,
+      settings: termSettings(parameters),
+    });
+    try {
+      await term.run(signal);
+    } finally {
+      term = undefined;
+    }
+  };
+
+  const ended = standByAndLead(
+    { leadership, lead, log, meters, random: Math.random },
+    stopping.signal,
+  );
+  // Rejects only for a bug: left unhandled on purpose until drain, so that service-kit ends the process at once.
+  return {
+    listeners: [],
+    notReady: () => term?.notReady(),
+    drain: async () => {
+      stopping.abort();
+      await ended;
+    },
+  };
+}
+
+function openActiveQueue(
+  parameters: Parameters,
+  resolve: Resolver,
+  scheduler: FifoScheduler,
+): ActiveQueue {
+  return new ActiveQueue({
+    scheduler,
+    grouping: {
+      resolve,
+      recipientLimit: (transport) =>
+        transportParameter(parameters, transport, "destination_recipient_limit"),
+      recipientDelimiter: parameters.recipient_delimiter,
+      softBounce: parameters.soft_bounce,
+    },
+    limits: {
+      backoff: {
+        minimalMs: parameters.minimal_backoff_time,
+        maximalMs: parameters.maximal_backoff_time,
+      },
+      lifetime: {
+        maximalMs: parameters.maximal_queue_lifetime,
+        bounceMs: parameters.bounce_queue_lifetime,
+      },
+      crashLimit: parameters.crash_limit,
+    },
+    checkAfterMs: parameters.sweep_interval,
+    reportTimeoutMs,
+  });
+}
+
+function termSettings(parameters: Parameters): TermSettings {
+  return {
+    leaseMs: parameters.leader_lease_time,
+    sweepIntervalMs: parameters.sweep_interval,
+    activeLimit: parameters.qmgr_message_active_limit,
+    recipientLimit: parameters.qmgr_message_recipient_limit,
+    ambiguous: parameters.ambiguous_delivery,
+    delayDecimals: parameters.delay_logging_resolution_limit,
+  };
+}
+
+async function openRouting({ parameters, log }: ServiceContext): Promise<Resolver> {
+  const transportMaps = await openTables(parameters.transport_maps, {
+    parameterName: "transport_maps",
+  });
+  return openResolver(
+    {
+      mydestination: parameters.mydestination,
+      relayDomains: parameters.relay_domains,
+      localTransport: parameters.local_transport,
+      relayTransport: parameters.relay_transport,
+      defaultTransport: parameters.default_transport,
+      relayhost: parameters.relayhost,
+      recipientDelimiter: parameters.recipient_delimiter,
+      myorigin: parameters.myorigin,
+      transportMaps,
+      transports: new Set(parseTransports(parameters).keys()),
+    },
+    (error) =>
+      log.warning(`transport_maps: ${error instanceof Error ? error.message : String(error)}`),
+  );
+}
+
+/** Rings only say that there may be something; what there is stands in the indexes. */
+function openBells(
+  { store }: ServiceContext,
+  onRing: (source: ImportSource) => void,
+): Promise<readonly BellListener[]> {
+  const listen = (source: "incoming" | "deferred") =>
+    store.listen(source, { concurrency: 1 }, () => {
+      onRing(source);
+      return Promise.resolve();
+    });
+  return Promise.all([listen("incoming"), listen("deferred")]);
+}
+
+function repeat(everyMs: number, action: () => void): () => void {
+  const timer = setInterval(action, everyMs);
+  return () => clearInterval(timer);
+}
+
+/** Source: spec S8, S10. */
+function warnOfOddTimes({ parameters, log }: ServiceContext): void {
+  if (parameters.minimal_backoff_time > parameters.maximal_backoff_time) {
+    log.warning("minimal_backoff_time is larger than maximal_backoff_time; the minimum counts");
+  }
+  if (parameters.queue_run_delay > parameters.minimal_backoff_time) {
+    log.warning("queue_run_delay is larger than minimal_backoff_time");
+  }
+  if (parameters.bounce_queue_lifetime > parameters.maximal_queue_lifetime) {
+    log.warning(
+      "bounce_queue_lifetime is larger than maximal_queue_lifetime, which counts instead",
+    );
+  }
+}
