@@ -67,40 +67,28 @@ async function openMessage(parts: CleanupParts, id: QueueId): Promise<OpenedMess
 async function cleanOpened(parts: CleanupParts, opened: OpenedMessage): Promise<CleanupEnd> {
   const stored = await parts.cleaning.readContent(opened.content);
   const decision = decide(opened, stored, parts.parameters);
-  const writer = parts.cleaning.openContent(opened.id);
-  try {
-    return await handOn(parts, opened, decision, writer);
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
-}
-
-async function handOn(
-  parts: CleanupParts,
-  opened: OpenedMessage,
-  decision: Decision,
-  writer: ContentWriter,
-): Promise<CleanupEnd> {
-  if (decision.action === "discard") {
-    const { envelope } = opened;
-    parts.log.warning(`${decision.reason}: message from <${envelope.sender}> discarded`, opened.id);
-    const content = await writer.finish();
-    await parts.cleaning.release(opened, { queue: "gone", envelope, recipients: [], content });
-    return "discarded";
-  }
+  if (decision.action === "discard") return await discard(parts, opened, decision.reason);
   logDecision(parts.log, opened, decision);
-  const content = await store(writer, decision.content);
+  const content = await store(parts.cleaning.openContent(opened.id), decision.content);
   const { envelope, recipients } = decision;
-  const answer = await parts.cleaning.release(opened, {
-    queue: "incoming",
-    envelope,
-    recipients,
-    content,
-  });
-  if (answer === "stale") await writer.abort();
+  const into = { queue: "incoming", envelope, recipients, content } as const;
+  // Whatever comes of this, the new content is not dropped from here on: the move may have been made although its
+  // answer was lost, or came too late to be told from another's. What is not used expires by itself.
+  const answer = await parts.cleaning.release(opened, into);
   if (answer === "stale") return "left";
   return decision.refusal === undefined ? "released" : "refused";
+}
+
+async function discard(
+  parts: CleanupParts,
+  opened: OpenedMessage,
+  reason: string,
+): Promise<CleanupEnd> {
+  const { envelope } = opened;
+  parts.log.warning(`${reason}: message from <${envelope.sender}> discarded`, opened.id);
+  const content = await parts.cleaning.openContent(opened.id).finish();
+  const into = { queue: "gone", envelope, recipients: [], content } as const;
+  return (await parts.cleaning.release(opened, into)) === "stale" ? "left" : "discarded";
 }
 
 /** Before the release, so that these lines stand before those of the next services. */
@@ -120,12 +108,17 @@ function logDecision(
 }
 
 async function store(writer: ContentWriter, parts: readonly Buffer[]): Promise<FinishedContent> {
-  for (const part of parts) {
-    for (let start = 0; start < part.length; start += pieceBytes) {
-      await writer.write(part.subarray(start, start + pieceBytes));
+  try {
+    for (const part of parts) {
+      for (let start = 0; start < part.length; start += pieceBytes) {
+        await writer.write(part.subarray(start, start + pieceBytes));
+      }
     }
+    return await writer.finish();
+  } catch (error) {
+    await writer.abort();
+    throw error;
   }
-  return await writer.finish();
 }
 
 /** The message stays: in corrupt if it can't be read, else in maildrop, to be tried again. */
