@@ -1,0 +1,73 @@
+/**
+ * Tries one delivery request in this process, then ends: `alone-main.ts <id>/<number>/<generation>`.
+ *
+ * Started by the daemon for a message whose earlier tries killed their worker; whatever this one does, no other
+ * message pays for it. It has a heartbeat and claims of its own, and tells its parent that it lives.
+ *
+ * Source: DESIGN §3 "A message whose worker crashed"; faults.md 39.
+ */
+import { hostname } from "node:os";
+
+import { loadParameters, processEnvironment } from "@postmq/config";
+import { openLog } from "@postmq/observability";
+import { openStore } from "@postmq/queue-store";
+import { exitCodes } from "@postmq/vocabulary";
+
+import { aliveIntervalMs, parseRequestName } from "./alone.ts";
+import { attemptRecorder } from "./attempt-log.ts";
+import { DeliveryWorker } from "./delivery-worker.ts";
+import { systemResolver } from "./resolver.ts";
+
+const name = parseRequestName(process.argv[2] ?? "");
+if (name === undefined) {
+  process.stderr.write("usage: alone-main.ts <id>/<number>/<generation>\n");
+  process.exit(exitCodes.usage);
+}
+const parameters = loadParameters({ env: processEnvironment(), service: "smtp-delivery" });
+const log = openLog({ syslogName: parameters.syslog_name, service: "smtp-delivery" });
+const fall = (error: unknown) => {
+  log.error(error instanceof Error ? (error.stack ?? error.message) : String(error), name.id);
+  process.exit(exitCodes.software);
+};
+process.on("uncaughtException", fall);
+process.on("unhandledRejection", fall);
+const draining = new AbortController();
+process.on("SIGTERM", () => draining.abort());
+// Ctrl-C reaches the whole process group; the parent passes the end of service on by SIGTERM.
+process.on("SIGINT", () => {});
+// A parent that is gone is no reason to drop a delivery half way.
+process.on("disconnect", () => clearInterval(alive));
+const alive = setInterval(() => process.send?.({ type: "alive" }), aliveIntervalMs);
+alive.unref();
+
+log.info("trying it alone", name.id);
+const store = await openStore({
+  redisUrl: parameters.redis_url,
+  instanceName: parameters.instance_name,
+  processName: `smtp-delivery-alone-${hostname()}-${process.pid}`.replaceAll(
+    /[^A-Za-z0-9.-]/g,
+    "-",
+  ),
+  memoryHighWater: parameters.redis_memory_high_water,
+  heartbeatMs: parameters.worker_heartbeat_time,
+  leaseMs: parameters.leader_lease_time,
+  crashLimit: parameters.crash_limit,
+  onNotice: ({ level, text }) => log[level](text),
+});
+const worker = new DeliveryWorker({
+  parameters,
+  delivering: await store.delivering({ concurrency: 1 }),
+  resolver: systemResolver(),
+  log,
+  draining: draining.signal,
+  nowMs: () => store.clock.nowMs(),
+  onAttempt: attemptRecorder(log, parameters.delay_logging_resolution_limit, undefined),
+});
+const served = worker.serve([name]);
+const drained = new Promise<void>((resolve) => {
+  draining.signal.addEventListener("abort", () => resolve());
+});
+await Promise.race([served, drained]);
+await worker.drain(served);
+await store[Symbol.asyncDispose]();
+process.exit(exitCodes.ok);

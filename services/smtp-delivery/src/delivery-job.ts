@@ -1,0 +1,158 @@
+/**
+ * One delivery job: requests of one destination, claimed in one call and served in series over one connection.
+ *
+ * Important: `end` is called for a request as soon as its attempt is over, before anything is logged and before the
+ * next message goes out: a 250 that was read is a fact that only this process knows. The job is over when all of
+ * its ends are written; the bell rings no sooner than that.
+ *
+ * What a crash leaves: a claim, which the leader reaps; one at dot-sent is ambiguous (DESIGN §3). Each message's final
+ * dot is written only after `markDotSent` said that the claim is still ours.
+ *
+ * Source: DESIGN §3; faults.md 7, 9, 40.
+ */
+import type { ClaimedRequest, Delivering, RequestResult } from "@postmq/queue-store";
+import type { RequestName } from "@postmq/vocabulary";
+import { destinationKey } from "@postmq/vocabulary";
+
+import { attempt } from "./attempt.ts";
+import type { AttemptResult, AttemptSettings } from "./attempt.ts";
+import type { ConnectionCache } from "./connection-cache.ts";
+import { mayTryNext } from "./job-budget.ts";
+import type { SmtpSession } from "./smtp-session.ts";
+
+export type JobTools = {
+  readonly delivering: Pick<Delivering, "claim" | "markDotSent" | "end" | "readContent">;
+  readonly settings: AttemptSettings;
+  readonly cache: ConnectionCache;
+  /** Fires when no further request may be tried. */
+  readonly draining: AbortSignal;
+  /** Told of each attempt once its end is on its way. */
+  readonly onAttempt: (request: ClaimedRequest, result: AttemptResult, startedMs: number) => void;
+  readonly onNotice: (level: "info" | "warning", text: string, name?: RequestName) => void;
+  /** Redis TIME, as far as known. */
+  readonly nowMs: () => number;
+};
+
+export class DeliveryJob {
+  readonly #tools: JobTools;
+  readonly #startedMs = performance.now();
+  readonly #ends: Promise<void>[] = [];
+  #held: { readonly key: string; readonly session: SmtpSession } | undefined;
+  #tried = 0;
+  #hasSiteTrouble = false;
+  /** The request that is being tried, until its dot may be out or it has ended. */
+  #revocable: RequestName | undefined;
+  #givenBack: RequestName | undefined;
+  #isGivenUp = false;
+
+  constructor(tools: JobTools) {
+    this.#tools = tools;
+  }
+
+  /** Serves the requests. Resolves when every end is written. */
+  async serve(names: readonly RequestName[]): Promise<void> {
+    const answers = await this.#tools.delivering.claim(names);
+    for (const [index, name] of names.entries()) {
+      const answer = answers[index] ?? "stale";
+      if (typeof answer !== "string") await this.#serveOne(answer);
+      else if (answer === "unreadable") this.#endUnreadable(name);
+    }
+    if (this.#held !== undefined) this.#tools.cache.put(this.#held.key, this.#held.session);
+    await Promise.all(this.#ends);
+  }
+
+  /**
+   * The process must end: what has not sent its dot yet never will, and is put back.
+   *
+   * @returns when that is written; what is after its dot is left to its claim
+   */
+  async giveUp(): Promise<void> {
+    this.#isGivenUp = true;
+    if (this.#revocable === undefined) return;
+    this.#givenBack = this.#revocable;
+    this.#revocable = undefined;
+    await this.#tools.delivering.end(putBack(this.#givenBack));
+  }
+
+  async #serveOne(request: ClaimedRequest): Promise<void> {
+    const { name } = request;
+    if (request.recipients.length === 0) {
+      this.#end({ name, end: "tried", outcomes: [], feedback: { kind: "none" } });
+    } else if (this.#mayTry()) await this.#try(request);
+    else this.#end(putBack(name));
+  }
+
+  #mayTry(): boolean {
+    const state = {
+      runningMs: performance.now() - this.#startedMs,
+      hasSiteTrouble: this.#hasSiteTrouble,
+      isDraining: this.#tools.draining.aborted || this.#isGivenUp,
+    };
+    return mayTryNext(state, this.#tried);
+  }
+
+  async #try(request: ClaimedRequest): Promise<void> {
+    const { name } = request;
+    const { settings, cache, delivering, onNotice, onAttempt, nowMs } = this.#tools;
+    const startedMs = nowMs();
+    this.#tried += 1;
+    this.#revocable = name;
+    const key = destinationKey(request.destination);
+    const tools = {
+      settings,
+      cache,
+      delivering,
+      approveDot: () => this.#approveDot(name),
+      onNotice: (level: "info" | "warning", text: string) => onNotice(level, text, name),
+    };
+    const result = await attempt(request, tools, this.#takeHeld(key));
+    // The end first, before anything else: see the note at the top.
+    this.#endAttempt(name, result);
+    if (result.session !== undefined) this.#held = { key, session: result.session };
+    if (result.feedback.kind === "trouble") this.#hasSiteTrouble = true;
+    onAttempt(request, result, startedMs);
+  }
+
+  #endAttempt(name: RequestName, result: AttemptResult): void {
+    this.#revocable = undefined;
+    if (this.#givenBack === name) return;
+    this.#end({
+      name,
+      end: result.end,
+      outcomes: result.reports.map((report) => report.outcome),
+      feedback: result.feedback,
+      ...(result.reason === undefined ? {} : { reason: result.reason }),
+    });
+  }
+
+  #endUnreadable(name: RequestName): void {
+    const reason = "the message can't be read";
+    this.#end({ name, end: "unreadable", outcomes: [], feedback: { kind: "none" }, reason });
+    this.#tools.onNotice("warning", reason, name);
+  }
+
+  /** The fence of DESIGN §3: the claim is still ours, and nobody has given the request back meanwhile. */
+  async #approveDot(name: RequestName): Promise<boolean> {
+    const isOurs = await this.#tools.delivering.markDotSent(name);
+    if (!isOurs || this.#isGivenUp) return false;
+    this.#revocable = undefined;
+    return true;
+  }
+
+  #takeHeld(key: string): SmtpSession | undefined {
+    const held = this.#held;
+    this.#held = undefined;
+    if (held === undefined) return undefined;
+    if (held.key === key && this.#tools.cache.mayContinue(held.session)) return held.session;
+    this.#tools.cache.put(held.key, held.session);
+    return undefined;
+  }
+
+  #end(result: RequestResult): void {
+    this.#ends.push(this.#tools.delivering.end(result));
+  }
+}
+
+function putBack(name: RequestName): RequestResult {
+  return { name, end: "putBack", outcomes: [], feedback: { kind: "none" } };
+}

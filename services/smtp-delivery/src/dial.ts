@@ -1,0 +1,65 @@
+/**
+ * Opening a TCP connection to one address of a server.
+ *
+ * Reasons are the system's own words, as Postfix prints them. Source: spec §2 "connect"; Postfix src/smtp/smtp_connect.c.
+ */
+import { connect, isIPv6 } from "node:net";
+import type { Socket } from "node:net";
+
+export type DialOptions = {
+  readonly address: string;
+  readonly port: number;
+  /** Source address for IPv4, or empty. Source: postconf(5) smtp_bind_address. */
+  readonly bindAddress: string;
+  /** 0: the system's own limit. */
+  readonly timeoutMs: number;
+};
+
+/** @returns the open socket, or why there is none: "Connection refused". */
+export function dial(options: DialOptions): Promise<Socket | string> {
+  return new Promise((resolve) => {
+    const binds = options.bindAddress !== "" && !isIPv6(options.address);
+    const socket = connect({
+      host: options.address,
+      port: options.port,
+      noDelay: true,
+      ...(binds ? { localAddress: options.bindAddress } : {}),
+    });
+    const timer =
+      options.timeoutMs === 0
+        ? undefined
+        : setTimeout(() => fail("Connection timed out"), options.timeoutMs);
+    const fail = (reason: string) => {
+      clearTimeout(timer);
+      socket.removeListener("error", onError);
+      // Whatever the system still has to say about this socket is of no interest.
+      socket.on("error", () => {});
+      socket.destroy();
+      resolve(reason);
+    };
+    const onError = (error: NodeJS.ErrnoException) => fail(systemErrorText(error));
+    socket.once("error", onError);
+    socket.once("connect", () => {
+      clearTimeout(timer);
+      socket.removeListener("error", onError);
+      resolve(socket);
+    });
+  });
+}
+
+function systemErrorText(error: NodeJS.ErrnoException): string {
+  return systemErrorTexts.get(error.code ?? "") ?? error.message;
+}
+
+/** Source: strerror(3) of the GNU C library. */
+const systemErrorTexts: ReadonlyMap<string, string> = new Map([
+  ["ECONNREFUSED", "Connection refused"],
+  ["ECONNRESET", "Connection reset by peer"],
+  ["ETIMEDOUT", "Connection timed out"],
+  ["EHOSTUNREACH", "No route to host"],
+  ["ENETUNREACH", "Network is unreachable"],
+  ["EADDRNOTAVAIL", "Cannot assign requested address"],
+  ["EACCES", "Permission denied"],
+  ["EPERM", "Operation not permitted"],
+  ["EMFILE", "Too many open files"],
+]);

@@ -1,0 +1,82 @@
+/**
+ * The envelope of a message as SMTP commands, with the extensions that the server offers.
+ *
+ * Source: spec D15, D16, D18, D20; RFC 1870 (SIZE); RFC 6152 (8BITMIME); RFC 3461 (DSN); RFC 6531 (SMTPUTF8).
+ */
+import { encodeXtext } from "@postmq/mail-format";
+import type { Envelope, Recipient } from "@postmq/vocabulary";
+
+/** What the EHLO reply offers: keyword in capitals to its parameters. Nothing after HELO. */
+export type Offers = ReadonlyMap<string, string>;
+
+/** @param lines of the EHLO reply after the first, without codes */
+export function parseOffers(lines: readonly string[]): Offers {
+  return new Map(
+    lines.map((line) => {
+      const [keyword = "", ...parameters] = line.trim().split(/\s+/);
+      return [keyword.toUpperCase(), parameters.join(" ")] as const;
+    }),
+  );
+}
+
+/** The largest message the server takes, or undefined: no limit that it tells of. */
+export function sizeLimit(offers: Offers): number | undefined {
+  const limit = Number(offers.get("SIZE") ?? 0);
+  return Number.isSafeInteger(limit) && limit > 0 ? limit : undefined;
+}
+
+export type MailFacts = {
+  readonly envelope: Envelope;
+  readonly sizeBytes: number;
+  /** UTF-8 in the sender, a recipient or a header: SMTPUTF8 must be asked for. */
+  readonly needsSmtputf8: boolean;
+};
+
+export function mailCommand(facts: MailFacts, offers: Offers): string {
+  const { envelope } = facts;
+  let command = `MAIL FROM:<${envelope.sender}>`;
+  if (offers.has("SIZE")) command += ` SIZE=${facts.sizeBytes}`;
+  if (envelope.encoding !== undefined && offers.has("8BITMIME")) {
+    command += envelope.encoding === "8bit" ? " BODY=8BITMIME" : " BODY=7BIT";
+  }
+  if (facts.needsSmtputf8 && offers.has("SMTPUTF8")) command += " SMTPUTF8";
+  if (!offers.has("DSN")) return command;
+  if (envelope.envid !== undefined) command += ` ENVID=${encodeXtext(envelope.envid)}`;
+  if (envelope.ret !== undefined) command += ` RET=${envelope.ret}`;
+  return command;
+}
+
+export function rcptCommand(recipient: Recipient, offers: Offers): string {
+  const command = `RCPT TO:<${recipient.address}>`;
+  if (!offers.has("DSN")) return command;
+  const { notify, original } = recipient;
+  const orcpt = recipient.orcpt ?? (original === undefined ? undefined : `rfc822;${original}`);
+  const notifyPart = notify === undefined ? "" : ` NOTIFY=${notify.join(",")}`;
+  return command + notifyPart + (orcpt === undefined ? "" : ` ORCPT=${encodeOrcpt(orcpt)}`);
+}
+
+/** The type stays as it is; the address is encoded. Source: RFC 3461 §4.2. */
+function encodeOrcpt(orcpt: string): string {
+  const end = orcpt.indexOf(";");
+  return end < 0
+    ? `rfc822;${encodeXtext(orcpt)}`
+    : `${orcpt.slice(0, end)};${encodeXtext(orcpt.slice(end + 1))}`;
+}
+
+/**
+ * Whether an address may be put into a command as it is.
+ *
+ * Addresses were checked when the mail came in; this is the last fence before a line break in one becomes a command
+ * (security.md 3).
+ */
+export function isFitForCommand(address: string): boolean {
+  return (
+    !/[\p{Cc}\u2028\u2029]/u.test(address) &&
+    !/[<>\s]/.test(address.replaceAll(/"(?:[^"\\]|\\.)*"/g, ""))
+  );
+}
+
+/** Whether SMTPUTF8 is needed for a text. */
+export function hasUtf8(text: string): boolean {
+  return /[^\u0000-\u007F]/.test(text);
+}

@@ -1,0 +1,69 @@
+/**
+ * The delivery daemon: does what delivery jobs say and records one outcome per recipient. Any number of copies.
+ *
+ * Source: DESIGN §2, §3; spec delivery.md.
+ */
+import type { Service, ServiceContext } from "@postmq/service-kit";
+import type { DeliveryBell } from "@postmq/queue-store";
+
+import { runAlone } from "./alone.ts";
+import { attemptRecorder } from "./attempt-log.ts";
+import { DeliveryWorker } from "./delivery-worker.ts";
+import { restoreHeldOutcomes } from "./held-outcomes.ts";
+import { systemResolver } from "./resolver.ts";
+
+const aloneEntry = new URL("./alone-main.ts", import.meta.url);
+/** BullMQ polls an empty queue every few seconds; no sign of life for this long means that the listener is stuck. */
+const listenerSilenceMs = 60_000;
+
+export async function startSmtpDelivery(context: ServiceContext): Promise<Service> {
+  const { parameters, store, log, metrics, signal } = context;
+  const concurrency = parameters.smtp_delivery_concurrency;
+  const delivering = await store.delivering({ concurrency });
+  if (parameters.data_directory !== "") {
+    await restoreHeldOutcomes(parameters.data_directory, delivering, (level, text) =>
+      log[level](text),
+    );
+  }
+  const worker = new DeliveryWorker({
+    parameters,
+    delivering,
+    resolver: systemResolver(),
+    log,
+    draining: signal,
+    nowMs: () => store.clock.nowMs(),
+    onAttempt: attemptRecorder(log, parameters.delay_logging_resolution_limit, metrics),
+  });
+  metrics.gauge("postmq_smtp_idle_connections", "Idle connections kept for reuse.", [], (gauge) =>
+    gauge.set(worker.cache.size),
+  );
+  const serveAlone = async ({ requests }: DeliveryBell) => {
+    for (const name of requests) {
+      const onNotice = (level: "info" | "warning", text: string) => log[level](text, name.id);
+      await runAlone(name, { entry: aloneEntry, draining: signal, onNotice });
+    }
+  };
+  const serve = (bell: DeliveryBell) =>
+    bell.isAlone ? serveAlone(bell) : worker.serve(bell.requests);
+  const listener = await store.listenForDeliveries({ concurrency }, (bell) =>
+    serve(bell).catch(endProcess),
+  );
+  return {
+    listeners: [],
+    notReady: () =>
+      listener.silentMs() > listenerSilenceMs && worker.jobs === 0
+        ? "the listener of active is silent"
+        : undefined,
+    drain: () => worker.drain(listener.close()),
+  };
+}
+
+/**
+ * A bug: claims of ours would never be reaped while this process lives, so it must not (STYLE §6). Thrown outside of
+ * any promise, it reaches service-kit's handler, which logs it and exits 70.
+ */
+function endProcess(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,46 @@
+/** The parameters of delivery, as its parts want them. Source: spec delivery.md §4; postconf(5). */
+import type { Parameters } from "@postmq/config";
+
+import type { AttemptSettings } from "./attempt.ts";
+import type { CacheSettings } from "./connection-cache.ts";
+import type { MailResolver } from "./resolver.ts";
+
+export function attemptSettings(parameters: Parameters, resolver: MailResolver): AttemptSettings {
+  return {
+    session: {
+      heloName: parameters.smtp_helo_name,
+      lineLimit: parameters.smtp_line_length_limit,
+      skips5xxGreeting: parameters.smtp_skip_5xx_greeting,
+      timeoutsMs: {
+        greeting: parameters.smtp_helo_timeout,
+        ehlo: parameters.smtp_helo_timeout,
+        rset: parameters.smtp_rset_timeout,
+        mail: parameters.smtp_mail_timeout,
+        rcpt: parameters.smtp_rcpt_timeout,
+        data: parameters.smtp_data_init_timeout,
+        body: parameters.smtp_data_xfer_timeout,
+        dot: parameters.smtp_data_done_timeout,
+      },
+    },
+    find: {
+      resolver,
+      allowsPrivate: parameters.smtp_allow_private_addresses,
+      randomizes: parameters.smtp_randomize_addresses,
+      prefers: parameters.smtp_address_preference,
+      addressLimit: parameters.smtp_mx_address_limit,
+      random: Math.random,
+    },
+    connectTimeoutMs: parameters.smtp_connect_timeout,
+    bindAddress: parameters.smtp_bind_address,
+    sessionLimit: parameters.smtp_mx_session_limit,
+    relayhost: parameters.relayhost,
+  };
+}
+
+export function cacheSettings(parameters: Parameters): CacheSettings {
+  return {
+    idleMs: parameters.smtp_connection_cache_time_limit,
+    reuseMs: parameters.smtp_connection_reuse_time_limit,
+    reuseCount: parameters.smtp_connection_reuse_count_limit,
+  };
+}
