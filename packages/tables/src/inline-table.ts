@@ -27,18 +27,26 @@ function splitItems(text: string): readonly string[] {
   const items: string[] = [];
   let depth = 0;
   let item = "";
-  for (const character of text.replaceAll(/\s*=\s*/g, "=")) {
+  const characters = text.split("");
+  for (const [index, character] of characters.entries()) {
     if (character === "{") depth += 1;
     if (character === "}") depth -= 1;
     if (depth < 0) throw new RangeError("a closing brace has no opening one");
-    if (depth === 0 && /[\s,]/.test(character)) {
-      if (item !== "") items.push(item);
-      item = "";
-    } else {
+    const isSeparator = depth === 0 && /[\s,]/.test(character);
+    if (!isSeparator) {
       item += character;
+    } else if (item !== "" && !isAroundEquals(item, text.slice(index))) {
+      items.push(item);
+      item = "";
     }
   }
   if (depth !== 0) throw new RangeError("an opening brace has no closing one");
   if (item !== "") items.push(item);
   return items;
+}
+
+/** Whether the white space between an item so far and the rest stands beside the item's `=`. */
+function isAroundEquals(item: string, rest: string): boolean {
+  if (item.startsWith("{")) return false;
+  return /^\s+=/.test(rest) || (item.indexOf("=") === item.length - 1 && /^\s+[^\s,]/.test(rest));
 }

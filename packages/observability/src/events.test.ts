@@ -1,0 +1,175 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { makeQueueId } from "@postmq/vocabulary";
+import {
+  logClient,
+  logConnect,
+  logDelivery,
+  logDisconnect,
+  logExpired,
+  logLostConnection,
+  logMessageId,
+  logNotification,
+  logPickup,
+  logQueueActive,
+  logReject,
+  logRemoved,
+} from "./events.ts";
+import { openLog } from "./log.ts";
+import type { Log } from "./log.ts";
+
+const id = makeQueueId(1_700_000_000_000_000, 5);
+const reportId = makeQueueId(1_700_000_001_000_000, 6);
+const client = { name: "client.example.com", address: "192.0.2.7" };
+const delays = { beforeActive: 0, inActive: 10, connectionSetup: 0, transmission: 10 };
+
+/** The text after `service[pid]: `, the queue id replaced by QID. */
+function textOf(act: (log: Log) => void): string {
+  let written = "";
+  act(openLog({ syslogName: "postfix", service: "x", write: (lines) => (written += lines) }));
+  return written
+    .replace(/^.*?\]: /, "")
+    .replace(id, "QID")
+    .trimEnd();
+}
+
+/** The shapes of lines that a real Postfix wrote: values replaced by letters. */
+function postfixShapes(): ReadonlySet<string> {
+  const file = new URL("../../../test/fixtures/samples/maillog.txt", import.meta.url);
+  const lines = readFileSync(file, "utf8").split("\n");
+  return new Set(
+    lines.map((line) => shape(line.replace(/^.*?\]: /, "").replace(/^[0-9A-F]{10,}/, "QID"))),
+  );
+}
+
+function shape(text: string): string {
+  return text
+    .replaceAll(/<[^>]*>/g, "<A>")
+    .replaceAll(/\([^()]*(?:\([^()]*\))?\)/g, "(T)")
+    .replaceAll(/relay=[^,]*/g, "relay=R")
+    .replaceAll(/\d+(?:\.\d+)*/g, "N");
+}
+
+describe("events", () => {
+  it("delivery 8: one line per recipient per attempt, in Postfix's grammar", () => {
+    const event = {
+      id,
+      recipient: "bob@example.com",
+      relay: "mx.example.com[192.0.2.1]:25",
+      delays,
+      dsn: "4.2.2",
+      status: "deferred",
+      text: "host mx.example.com[192.0.2.1] said: 452 4.2.2 Mailbox is full (in reply to RCPT TO command)",
+      delayDecimals: 2,
+    } as const;
+    const line = textOf((log) => logDelivery(log, event));
+    assert.equal(
+      line,
+      "QID: to=<bob@example.com>, relay=mx.example.com[192.0.2.1]:25, delay=0.02, delays=0/0.01/0/0.01, " +
+        "dsn=4.2.2, status=deferred (host mx.example.com[192.0.2.1] said: 452 4.2.2 Mailbox is full " +
+        "(in reply to RCPT TO command))",
+    );
+    assert.ok(postfixShapes().has(shape(line)), "a real Postfix logged lines of this shape");
+  });
+
+  it("delivery 8: orig_to only if it differs other than in case, conn_use only on reuse, relay=none", () => {
+    const event = {
+      id,
+      recipient: "bob@example.com",
+      delays,
+      dsn: "2.0.0",
+      status: "sent",
+      text: "250 ok",
+      delayDecimals: 2,
+    } as const;
+    const line = (more: object) => textOf((log) => logDelivery(log, { ...event, ...more }));
+    assert.match(
+      line({ originalRecipient: "Bob@Example.com" }),
+      /to=<bob@example\.com>, relay=none, delay=/,
+    );
+    assert.match(
+      line({ originalRecipient: "staff@example.com" }),
+      /orig_to=<staff@example\.com>, relay/,
+    );
+    assert.match(line({ connectionUses: 3 }), /relay=none, conn_use=3, delay=/);
+    assert.doesNotMatch(line({ connectionUses: 1 }), /conn_use/);
+  });
+
+  it("queues 3: queue active, removed, expired, message-id", () => {
+    const active = { id, sender: "alice@example.org", sizeBytes: 657, recipients: 1 };
+    const line = textOf((log) => logQueueActive(log, active));
+    assert.equal(line, "QID: from=<alice@example.org>, size=657, nrcpt=1 (queue active)");
+    assert.ok(postfixShapes().has(shape(line)));
+    assert.equal(
+      textOf((log) => logRemoved(log, id)),
+      "QID: removed",
+    );
+    assert.equal(
+      textOf((log) => logExpired(log, { id, sender: "a@b" })),
+      "QID: from=<a@b>, status=expired, returned to sender",
+    );
+    assert.match(
+      textOf((log) => logExpired(log, { id, sender: "", isForced: true })),
+      /<>, status=force-expired/,
+    );
+    assert.equal(
+      textOf((log) => logMessageId(log, id, "<x@y>")),
+      "QID: message-id=<x@y>",
+    );
+  });
+
+  it("smtpd: connect, client, reject, lost connection, disconnect with counts", () => {
+    assert.equal(
+      textOf((log) => logConnect(log, client)),
+      "connect from client.example.com[192.0.2.7]",
+    );
+    assert.equal(
+      textOf((log) => logConnect(log, { name: "", address: "::1" })),
+      "connect from unknown[::1]",
+    );
+    assert.equal(
+      textOf((log) => logClient(log, id, { ...client, saslMethod: "PLAIN", saslUsername: "u" })),
+      "QID: client=client.example.com[192.0.2.7], sasl_method=PLAIN, sasl_username=u",
+    );
+    assert.equal(
+      textOf((log) =>
+        logReject(log, {
+          command: "RCPT",
+          client,
+          reply: "454 4.7.1 <x@y>: Relay access denied",
+          sender: "a@b",
+          recipient: "x@y",
+          protocol: "ESMTP",
+          helo: "me",
+        }),
+      ),
+      "NOQUEUE: reject: RCPT from client.example.com[192.0.2.7]: 454 4.7.1 <x@y>: Relay access denied; " +
+        "from=<a@b> to=<x@y> proto=ESMTP helo=<me>",
+    );
+    assert.equal(
+      textOf((log) => logLostConnection(log, client, { after: "DATA", how: "timeout" })),
+      "timeout after DATA from client.example.com[192.0.2.7]",
+    );
+    const counts = new Map([
+      ["ehlo", { accepted: 1, all: 1 }],
+      ["rcpt", { accepted: 0, all: 2 }],
+      ["data", { accepted: 0, all: 0 }],
+    ]);
+    assert.equal(
+      textOf((log) => logDisconnect(log, client, counts)),
+      "disconnect from client.example.com[192.0.2.7] ehlo=1 rcpt=0/2 commands=1/3",
+    );
+  });
+
+  it("pickup and bounce say what they took and queued", () => {
+    assert.equal(
+      textOf((log) => logPickup(log, id, { uid: 1000, sender: "a@b" })),
+      "QID: uid=1000 from=<a@b>",
+    );
+    assert.equal(
+      textOf((log) => logNotification(log, { id, kind: "non-delivery", reportId })),
+      `QID: sender non-delivery notification: ${reportId}`,
+    );
+  });
+});
