@@ -49,10 +49,8 @@ export type KillRun = {
   /** From each kill to the next delivery of mail that was accepted after it. */
   readonly recoveriesMs: readonly number[];
   readonly report: LedgerReport;
-  /** Recipients with more copies than one although none of their claims was at dot-sent at a kill. */
-  readonly unlawfulCopies: readonly string[];
-  readonly brokenInvariants: readonly string[];
-  readonly logs: string;
+  /** Everything that breaks a promise, in words; empty when the run went well. */
+  readonly problems: readonly string[];
 };
 
 export type KillOptions = {
@@ -78,11 +76,23 @@ const nextReader: Readonly<
 };
 
 const leastInFlight = 20;
+const longestRecoveryMs = 30_000;
 
 export async function runKills(options: KillOptions): Promise<KillRun> {
   const run = await KillJourney.start(options);
   await using _ = run;
   return await run.play();
+}
+
+/** One line for the log of the test. */
+export function describeRun({ report, ...run }: KillRun): string {
+  const seconds = run.recoveriesMs.map((ms) => (ms / 1000).toFixed(1));
+  return (
+    `seed ${run.seed}: ${report.accepted} accepted, ${report.delivered} delivered, ` +
+    `${report.bounced} bounced, ${report.lost.length} lost, ${report.duplicates.size} doubled; ` +
+    `kills: ${run.kills.join(" ")}; hits: ${JSON.stringify(run.hits)}; ` +
+    `in flight: ${run.inFlight.join(" ")}; recovered after s: ${seconds.join(" ")}`
+  );
 }
 
 class KillJourney implements AsyncDisposable {
@@ -185,19 +195,38 @@ class KillJourney implements AsyncDisposable {
       timeoutMs: settleMs,
       refresh: ledgerReader(this.#ledger, this.#sink),
     });
-    return {
+    const run = {
       seed,
       kills: this.#kills,
       hits: this.#hits,
       inFlight: this.#inFlight,
       recoveriesMs: this.#recoveriesMs,
       report,
-      unlawfulCopies: [...report.duplicates.keys()].filter(
-        (entry) => !this.#mayRepeat.has(entry.slice(entry.indexOf(" ") + 1)),
-      ),
-      brokenInvariants: await findBrokenInvariants(this.#redis),
-      logs: this.#system.logs,
     };
+    return {
+      ...run,
+      problems: [...this.#problemsOf(run), ...(await findBrokenInvariants(this.#redis))],
+    };
+  }
+
+  #problemsOf({ report, hits, inFlight, recoveriesMs }: Omit<KillRun, "problems">): string[] {
+    const unlawful = [...report.duplicates.keys()].filter(
+      (entry) => !this.#mayRepeat.has(entry.slice(entry.indexOf(" ") + 1)),
+    );
+    const missed = Object.entries(hits).filter(([, count]) => count === 0);
+    return [
+      ...report.lost.map((entry) => `lost: ${entry}`),
+      ...report.contradictions.map((entry) => `delivered and bounced, or bounced twice: ${entry}`),
+      ...report.unknown.map((entry) => `never handed in: ${entry}`),
+      ...unlawful.map((entry) => `sent twice though not at dot-sent: ${entry}`),
+      ...missed.map(([step]) => `no kill hit the step ${step}`),
+      ...inFlight
+        .filter((count) => count < leastInFlight)
+        .map((count) => `only ${count} deliveries in flight at a kill`),
+      ...recoveriesMs
+        .filter((ms) => ms > longestRecoveryMs)
+        .map((ms) => `delivery went on only after ${Math.round(ms)} ms`),
+    ];
   }
 
   #behave(stage: string, recipient: string) {

@@ -24,6 +24,8 @@ export type RedisOptions = {
   readonly wrapper?: readonly string[];
 };
 
+type Running = { readonly child: Child; readonly pid: number };
+
 const startTries = 5;
 
 export class RedisServer implements AsyncDisposable {
@@ -32,18 +34,21 @@ export class RedisServer implements AsyncDisposable {
   readonly url: string;
   readonly #options: RedisOptions;
   #child: Child;
+  #pid: number;
 
-  constructor(port: number, dir: string, options: RedisOptions, child: Child) {
+  constructor(port: number, dir: string, options: RedisOptions, { child, pid }: Running) {
     this.port = port;
     this.dir = dir;
     this.#options = options;
     this.#child = child;
+    this.#pid = pid;
     const credentials = options.password === undefined ? "" : `:${options.password}@`;
     this.url = `redis://${credentials}127.0.0.1:${port}`;
   }
 
+  /** Of the redis-server itself, also when it runs under a wrapper. */
   get pid(): number {
-    return this.#child.pid;
+    return this.#pid;
   }
 
   get log(): string {
@@ -52,30 +57,34 @@ export class RedisServer implements AsyncDisposable {
 
   /** Dies at once, as in a crash. The data directory stays. */
   async kill9(): Promise<void> {
-    await this.#child.kill9();
+    this.#signal("SIGKILL");
+    await this.#child.exited;
   }
 
   /** SIGTERM and wait. The data directory stays. */
   async stop(): Promise<void> {
-    await this.#child.terminate();
+    this.#signal("SIGTERM");
+    await this.#child.exited;
   }
 
   /** Starts again on the same data and port. Call after `kill9` or `stop`. @throws if it does not come up. */
   async restart(): Promise<void> {
     const child = spawnRedis(this.port, this.dir, this.#options);
-    if (!(await isUp(child, this.port, this.#options.password))) {
+    const pid = await pidOnceUp(child, this.port, this.#options.password);
+    if (pid === undefined) {
       throw new Error(`redis-server did not come back:\n${child.stdout}${child.stderr}`);
     }
     this.#child = child;
+    this.#pid = pid;
   }
 
   /** Frozen by SIGSTOP: connections stay open, nothing answers. */
   pause(): void {
-    this.#child.signal("SIGSTOP");
+    this.#signal("SIGSTOP");
   }
 
   resume(): void {
-    this.#child.signal("SIGCONT");
+    this.#signal("SIGCONT");
   }
 
   /** One command by redis-cli. @returns its raw output without the last newline. @throws on an error reply. */
@@ -87,8 +96,12 @@ export class RedisServer implements AsyncDisposable {
 
   /** Ends the server and removes its data unless the directory was given. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#child.kill9();
+    await this.kill9();
     if (this.#options.dir === undefined) await rm(this.dir, { recursive: true, force: true });
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (this.#child.isRunning) process.kill(this.#pid, signal);
   }
 }
 
@@ -99,9 +112,8 @@ export async function startRedis(options: RedisOptions = {}): Promise<RedisServe
   for (let tried = 0; tried < startTries; tried += 1) {
     const port = await freePort();
     const child = spawnRedis(port, dir, options);
-    if (await isUp(child, port, options.password)) {
-      return new RedisServer(port, dir, options, child);
-    }
+    const pid = await pidOnceUp(child, port, options.password);
+    if (pid !== undefined) return new RedisServer(port, dir, options, { child, pid });
     trouble = child.stdout + child.stderr;
   }
   throw new Error(`redis-server did not start:\n${trouble}`);
@@ -127,17 +139,23 @@ function spawnRedis(port: number, dir: string, options: RedisOptions): Child {
   return new Child(command ?? "redis-server", args);
 }
 
-/** True once it answers PING from its own process; false when it ended instead. */
-async function isUp(child: Child, port: number, password: string | undefined): Promise<boolean> {
-  return await waitFor(
+/** The process id that it tells once it answers; undefined when it ended instead. */
+async function pidOnceUp(
+  child: Child,
+  port: number,
+  password: string | undefined,
+): Promise<number | undefined> {
+  const { pid } = await waitFor(
     async () => {
-      if (!child.isRunning) return { isUp: false };
+      if (!child.isRunning) return { pid: undefined };
       if (!child.stdout.includes("Ready to accept connections")) return undefined;
-      const { stdout } = await redisCli(port, password, ["PING"]);
-      return stdout.startsWith("PONG") ? { isUp: true } : undefined;
+      const { stdout } = await redisCli(port, password, ["INFO", "server"]);
+      const told = /^process_id:(\d+)/m.exec(stdout)?.[1];
+      return told === undefined ? undefined : { pid: Number(told) };
     },
     { timeoutMs: 60_000, describe: "redis-server to answer" },
-  ).then((answer) => answer.isUp);
+  );
+  return pid;
 }
 
 function redisCli(port: number, password: string | undefined, args: readonly string[]) {
