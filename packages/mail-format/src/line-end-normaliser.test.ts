@@ -76,6 +76,11 @@ describe("LineEndNormaliser", () => {
     );
   });
 
+  it("does not copy long content for a line end that its search window cuts", () => {
+    const content = Buffer.from(`${"x".repeat(65_535)}\r\ny\r\n`);
+    assert.equal(new LineEndNormaliser().write(content).buffer, content.buffer);
+  });
+
   it("finds strays on both sides of its search window", () => {
     for (const before of [65_534, 65_535, 65_536, 65_537]) {
       const front = "x".repeat(before);

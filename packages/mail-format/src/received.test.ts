@@ -42,13 +42,13 @@ describe("formatReceived", () => {
   });
 
   it("lets no client write lines of its own into the header (security 3)", () => {
-    const helo = "x\r\nBcc: victim@example.com\0 (";
+    const helo = "x\r\nBcc: victim@example.com\0 (<>";
     const header = formatReceived({
       ...trace,
       client: { ...client, helo },
       soleRecipient: "a\r\nb@c",
     });
-    assert.match(header, /^Received: from x\?\?Bcc:\?victim\?example\.com\?\?\? \(h\.example/);
+    assert.match(header, /^Received: from x\?\?Bcc:\?victim\?example\.com\?\?\?\?\? \(h\.example/);
     assert.match(header, /for <a\?\?b@c>/);
     assert.ok(
       header
