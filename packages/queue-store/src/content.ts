@@ -12,7 +12,7 @@ import type { Redis } from "ioredis";
 import { PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 import type { ContentRef, ContentWriter, FinishedContent } from "./contract.ts";
-import { storeError } from "./redis-connection.ts";
+import { storeError, whenOpen } from "./redis-connection.ts";
 
 export const chunkBytes = 256 * 1024;
 /** Life of content stored ahead, from its last chunk on: longer than any pause that smtpd_timeout allows. */
@@ -91,6 +91,7 @@ export class StagedContentWriter implements ContentWriter {
     const key = contentKey(this.#prefix, this.#stagedId);
     let from = 0;
     try {
+      await whenOpen(this.#redis);
       while (held.length - from >= chunkBytes || (isLast && from < held.length)) {
         this.#onWrite();
         const chunk = held.subarray(from, from + chunkBytes);

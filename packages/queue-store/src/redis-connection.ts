@@ -37,6 +37,8 @@ export function connect(
       ? {
           enableOfflineQueue: false,
           autoResendUnfulfilledCommands: false,
+          // Rejects what was in flight as soon as the connection is lost, instead of at commandTimeout.
+          maxRetriesPerRequest: 0,
           commandTimeout: hastyTimeoutMs,
         }
       : {}),
