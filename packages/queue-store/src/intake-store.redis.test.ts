@@ -87,7 +87,11 @@ describe("commit-messages", () => {
         const key = `postmq:{${under.instanceName}}:c:${message.content.contentId}`;
         assert.ok(Number(await redis.cli("TTL", key)) > 0);
         const broken = await newMessage(intake, { content });
-        await redis.cli("HDEL", `postmq:{${under.instanceName}}:c:${broken.content.contentId}`, "2");
+        await redis.cli(
+          "HDEL",
+          `postmq:{${under.instanceName}}:c:${broken.content.contentId}`,
+          "2",
+        );
         await assert.rejects(intake.commit(broken), (error) =>
           isPostmqError(error, "PMQ_STORE_CONTENT_EXPIRED"),
         );
@@ -96,7 +100,8 @@ describe("commit-messages", () => {
         await redis.cli("DEL", `postmq:{${under.instanceName}}:c:${broken.content.contentId}`);
         await assertConsistent(under);
         const parts: Buffer[] = [];
-        for await (const part of under.store.looking().readContent(message.content)) parts.push(part);
+        for await (const part of under.store.looking().readContent(message.content))
+          parts.push(part);
         assert.ok(Buffer.concat(parts).equals(content));
       },
       { redis },
@@ -160,7 +165,9 @@ describe("intake and Redis's limits", () => {
       const intake = under.store.intake();
       const message = await newMessage(intake);
       await under.redis.cli("CONFIG", "SET", "maxmemory", "1");
-      await assert.rejects(intake.commit(message), (error) => isPostmqError(error, "PMQ_STORE_FULL"));
+      await assert.rejects(intake.commit(message), (error) =>
+        isPostmqError(error, "PMQ_STORE_FULL"),
+      );
       await under.redis.cli("CONFIG", "SET", "maxmemory", "0");
       assert.equal(await under.store.looking().message(message.id), undefined);
     }));
