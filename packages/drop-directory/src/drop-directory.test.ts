@@ -42,7 +42,7 @@ const message: DroppedMessage = {
     envid: "E+1",
     ret: "HDRS",
     extractRecipients: true,
-    client: { name: "localhost", address: "127.0.0.1", protocol: "", uid: 1234 },
+    client: { name: "localhost", address: "", protocol: "", uid: 1234 },
   },
   recipients: [
     { address: "bob@example.net", notify: ["FAILURE", "DELAY"] },

@@ -90,7 +90,7 @@ function parseEnvelope(value: unknown): Envelope {
   return {
     sender: text(said["sender"], "sender"),
     origin: "sendmail",
-    client: { name: "localhost", address: "127.0.0.1", protocol: "", ...uid },
+    client: { name: "localhost", address: "", protocol: "", ...uid },
     ...(said["fullName"] === undefined ? {} : { fullName: text(said["fullName"], "fullName") }),
     ...(encoding === undefined ? {} : { encoding }),
     ...(isSet(said["smtputf8"], "smtputf8") ? { smtputf8: true } : {}),

@@ -153,6 +153,6 @@ function withTrueUid(message: DroppedMessage, ownerUid: number): DroppedMessage 
   const said = envelope.client?.uid;
   const isTrusted = ownerUid === 0 || ownerUid === process.geteuid?.();
   const uid = isTrusted && said !== undefined ? said : ownerUid;
-  const client = { name: "localhost", address: "127.0.0.1", protocol: "", ...envelope.client, uid };
+  const client = { name: "localhost", address: "", protocol: "", ...envelope.client, uid };
   return { ...message, envelope: { ...envelope, client } };
 }

@@ -89,7 +89,7 @@ function envelopeOf(submission: Submission, user: User): Envelope {
   return {
     sender,
     origin: "sendmail",
-    client: { name: "localhost", address: "127.0.0.1", protocol: "", uid: user.uid },
+    client: { name: "localhost", address: "", protocol: "", uid: user.uid },
     ...(fullName === undefined ? {} : { fullName }),
     ...(encoding === undefined ? {} : { encoding }),
     ...(ret === undefined ? {} : { ret }),
