@@ -28,7 +28,8 @@ export async function connectStore<Opened>(options: {
   let saidAtMs = Number.NEGATIVE_INFINITY;
   while (!options.signal.aborted) {
     try {
-      return await options.open();
+      // When draining starts meanwhile the process ends, and the opening with it.
+      return await Promise.race([options.open(), whenAborted(options.signal)]);
     } catch (error) {
       if (!mayPass(error)) throw error;
       if (options.nowMs() - saidAtMs >= logPauseMs) {
@@ -39,6 +40,12 @@ export async function connectStore<Opened>(options: {
     await pause(retryPauseMs, options.signal);
   }
   return undefined;
+}
+
+function whenAborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    signal.addEventListener("abort", () => resolve(undefined), { once: true });
+  });
 }
 
 function mayPass(error: unknown): error is Error {

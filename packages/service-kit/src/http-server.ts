@@ -87,6 +87,8 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     routerOptions: { maxParamLength: 255 },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
   });
+  // JSON only, until a route's owner adds a type; text/plain is also what a web page can send to anybody.
+  app.removeContentTypeParser("text/plain");
   handleErrors(app, options.log);
   if (tokens === undefined) {
     app.addHook("onRequest", async (request, reply) => {

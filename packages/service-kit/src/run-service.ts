@@ -29,6 +29,9 @@ import type { Service, ServiceContext, ServiceName } from "./service.ts";
 /** How long what is in flight may take to end after SIGTERM. Source: P10; below Kubernetes' default of 30 s. */
 const drainGraceMs = 25_000;
 
+/** One try to reach Redis; then it is said in the log, and tried again. */
+const connectTimeoutMs = 5_000;
+
 type Start = (context: ServiceContext) => Promise<Service>;
 
 /** Runs a service for the life of this process. Resolves never: the process ends with a sysexits status. */
@@ -103,6 +106,7 @@ function openServiceStore(parameters: Parameters, processName: string, log: Log)
     heartbeatMs: parameters.worker_heartbeat_time,
     leaseMs: parameters.leader_lease_time,
     crashLimit: parameters.crash_limit,
+    connectTimeoutMs,
     onNotice: ({ level, text }) => log[level](text),
   });
 }
