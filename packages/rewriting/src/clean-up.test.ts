@@ -317,6 +317,11 @@ describe("limits", () => {
     assert.equal(withoutTrace(text), `X-Long: ${"y".repeat(92)}\r\n${complete}`);
   });
 
+  it("refuses headers of more than 1 MB with 552 5.3.4 (security 5)", () => {
+    const { smtpCode, status } = refused(`${"X: y\r\n".repeat(200_000)}\r\n`);
+    assert.deepEqual([smtpCode, status], [552, "5.3.4"]);
+  });
+
   it("refuses a message over message_size_limit with 552 5.3.4; 0 is no limit", () => {
     const over = { input: { sizeBytes: 10_240_001 } };
     const { smtpCode, status } = refused(complete, over);

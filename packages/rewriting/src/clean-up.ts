@@ -12,6 +12,7 @@ import { completeAddresses } from "./complete-addresses.ts";
 import { cutLongHeaders } from "./cut-long-headers.ts";
 import { dropHeaders } from "./drop-headers.ts";
 import { removeDuplicates } from "./duplicate-recipients.ts";
+import { checkHeadSize } from "./head-size.ts";
 import { extractHeaderRecipients } from "./header-recipients.ts";
 import { checkHopCount } from "./hop-count.ts";
 import { mailboxLine } from "./mailbox-line.ts";
@@ -30,6 +31,7 @@ const steps: readonly Step[] = [
   removeDuplicates,
   requireRecipients,
   checkSize,
+  checkHeadSize,
   checkHopCount,
   dropHeaders,
   cutLongHeaders,
@@ -47,6 +49,7 @@ export function cleanUp(input: CleaningInput): CleanedMessage | RefusedMessage {
     envelope: input.envelope,
     recipients: input.recipients,
     received: scanned.headers,
+    headBytes: scanned.headersEnd,
     kept: scanned.headers,
     prepended: first.header,
     appended: "",

@@ -83,6 +83,8 @@ export type Draft = {
   readonly recipients: readonly CleanedRecipient[];
   /** The headers as received: steps that look at headers look here, dropped ones still count (R4). */
   readonly received: readonly RawHeader[];
+  /** Their size. */
+  readonly headBytes: number;
   /** The headers that are kept. */
   readonly kept: readonly RawHeader[];
   /** Whole lines with CRLF that go before the kept headers, topmost first. */

@@ -39,6 +39,11 @@ describe("HeadCollector", () => {
     assert.equal(chunk.toString(), "A: b\r\n");
   });
 
+  it("takes body text that no empty line parts from the headers", () => {
+    const lines = `A: b\r\n${"no header here\r\n".repeat(100_000)}`;
+    assert.ok(collect([lines.slice(0, 500_000), lines.slice(500_000)])?.startsWith("A: b\r\nno"));
+  });
+
   it("refuses headers without end, in bounded memory (security 5)", () => {
     const endless = Array.from({ length: 5000 }, () => `A: ${"b".repeat(400)}\r\n`);
     assert.equal(collect(endless), "message headers too large");

@@ -6,12 +6,10 @@
  *
  * Source: security.md 5 (streaming; header block bounded).
  */
-import { enhancedStatus } from "@postmq/vocabulary";
+import { scanHeaders } from "@postmq/mail-format";
 import type { Refusal } from "./cleaning.ts";
 import { startsWithEmptyLine } from "./empty-line.ts";
-
-/** Room for several headers of Postfix's header_size_limit (102400 bytes) each. */
-const longestHeadBytes = 1_048_576;
+import { headTooLarge, isHeadTooLarge } from "./head-size.ts";
 
 export class HeadCollector {
   #front: Buffer = Buffer.alloc(0);
@@ -28,13 +26,8 @@ export class HeadCollector {
     this.#append(chunk);
     const front = this.end();
     if (front.indexOf("\r\n\r\n", searchFrom) >= 0 || startsWithEmptyLine(front)) return front;
-    if (this.#length <= longestHeadBytes) return undefined;
-    return {
-      kind: "refused",
-      smtpCode: 552,
-      status: enhancedStatus("5.3.4"),
-      text: "message headers too large",
-    };
+    if (!isHeadTooLarge(this.#length)) return undefined;
+    return isBodyInReach(front) ? front : headTooLarge;
   }
 
   /** No more will come. @returns everything so far: the whole message. */
@@ -58,4 +51,10 @@ export class HeadCollector {
     }
     this.#length += chunk.length;
   }
+}
+
+/** Whether a whole line that is no header stands in reach: body text without an empty line before it. */
+function isBodyInReach(front: Buffer): boolean {
+  const { headersEnd } = scanHeaders(front);
+  return !isHeadTooLarge(headersEnd) && front.indexOf("\r\n", headersEnd) >= 0;
 }
