@@ -69,12 +69,15 @@ export type ActiveQueueOptions = {
   readonly checkAfterMs: number;
   /** How long a report may take to be queued (Q6). */
   readonly reportTimeoutMs: number;
+  /** Told of a message whose decisions the record refuses again and again: this view of it can't be right. */
+  readonly onStuck: (id: QueueId) => void;
 };
 
 type EndedEvent = Extract<LeaderEvent, { readonly kind: "ended" }>;
 
 /** How long a message rests whose decision the record did not bear out twice in a row. */
 const refusedRestMs = 1000;
+const refusalsUntilStuck = 6;
 
 export class ActiveQueue {
   readonly #options: ActiveQueueOptions;
@@ -183,12 +186,16 @@ export class ActiveQueue {
 
   // ------------------------------------------------------------------------------------------ recipients
 
-  /** More recipients of a message, as asked for by a decision of kind read. */
+  /** More recipients of a message, as asked for by a decision of kind read. nextRecipient below 0: it is gone. */
   recipientsRead(
     message: ActiveMessage,
     read: { readonly recipients: readonly StoredRecipient[]; readonly nextRecipient: number },
   ): void {
     if (message.phase !== "deciding") return;
+    if (read.nextRecipient < 0) {
+      this.#foundStale(message);
+      return;
+    }
     message.phase = "open";
     message.nextRecipient = read.nextRecipient;
     if (message.isRecounting) {
@@ -284,7 +291,10 @@ export class ActiveQueue {
   #adopt(message: ActiveMessage, open: OpenRequest, nowMs: number): void {
     const known = this.#requests.get(requestKey(open.name));
     const job = known === undefined ? this.#adoptedJob(open, nowMs) : known.job;
-    if (known !== undefined) job.requests.delete(known);
+    if (known !== undefined) {
+      job.requests.delete(known);
+      this.#closeEntry(known.entry);
+    }
     const entry: Entry = {
       message,
       destination: open.destination,
@@ -467,8 +477,11 @@ export class ActiveQueue {
   #refused(message: ActiveMessage, settlement: Settlement, nowMs: number): void {
     message.phase = "open";
     message.mustRecount = true;
-    message.unreported = settlement.action === "report" ? 0 : 1;
+    message.isReportLate = false;
+    // What stands in the way of a removal, if no recipient does, is a report; of the others, that nothing is left.
+    message.unreported = settlement.action === "remove" ? 1 : 0;
     message.refusals += 1;
+    if (message.refusals === refusalsUntilStuck) this.#options.onStuck(message.id);
     if (message.refusals <= 2) this.#listIfIdle(message);
     else this.#resting.push({ message, untilMs: nowMs + refusedRestMs });
   }

@@ -8,6 +8,7 @@ import type { Parameters } from "@postmq/config";
 import type { BellListener } from "@postmq/queue-store";
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import { openTables } from "@postmq/tables";
+import type { QueueId } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
 import type { ImportSource } from "./import-turns.ts";
 import { openMeters } from "./meters.ts";
@@ -29,6 +30,7 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
   const meters = openMeters(metrics);
   const leadership = store.leadership();
   const scheduling = store.scheduling();
+  const looking = store.looking();
   const stopping = new AbortController();
   let term: Term | undefined;
 
@@ -41,11 +43,13 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
       scheduling,
       leadership,
       scheduler,
-      active: openActiveQueue(parameters, resolve, scheduler),
+      openActive: (onStuck) => openActiveQueue({ parameters, resolve, scheduler, onStuck }),
       clock: store.clock,
       log,
       meters,
       health: () => store.health(),
+      countActive: async () =>
+        (await looking.depths()).find(({ queue }) => queue === "active")?.messages ?? 0,
       openBells: (onRing) => openBells(context, onRing),
       every: repeat,
       settings: termSettings(parameters),
@@ -72,11 +76,13 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
   };
 }
 
-function openActiveQueue(
-  parameters: Parameters,
-  resolve: Resolver,
-  scheduler: FifoScheduler,
-): ActiveQueue {
+function openActiveQueue(options: {
+  readonly parameters: Parameters;
+  readonly resolve: Resolver;
+  readonly scheduler: FifoScheduler;
+  readonly onStuck: (id: QueueId) => void;
+}): ActiveQueue {
+  const { parameters, resolve, scheduler, onStuck } = options;
   return new ActiveQueue({
     scheduler,
     grouping: {
@@ -99,6 +105,7 @@ function openActiveQueue(
     },
     checkAfterMs: parameters.sweep_interval,
     reportTimeoutMs,
+    onStuck,
   });
 }
 

@@ -30,7 +30,7 @@ import type {
 import { logExpired, logQueueActive, logRemoved } from "@postmq/observability";
 import type { Log } from "@postmq/observability";
 import { PostmqError } from "@postmq/vocabulary";
-import type { Clock } from "@postmq/vocabulary";
+import type { Clock, QueueId } from "@postmq/vocabulary";
 import { toNewRequest } from "./active-queue.ts";
 import type { ActiveQueue, DecidedOutcomes } from "./active-queue.ts";
 import { ImportTurns } from "./import-turns.ts";
@@ -60,11 +60,14 @@ export type TermParts = {
   readonly scheduling: Scheduling;
   readonly leadership: Leadership;
   readonly scheduler: Scheduler;
-  readonly active: ActiveQueue;
+  /** A fresh one, which tells of a message that is stuck. */
+  readonly openActive: (onStuck: (id: QueueId) => void) => ActiveQueue;
   readonly clock: Clock;
   readonly log: Log;
   readonly meters: QmgrMeters;
   readonly health: () => Pick<StoreHealth, "memoryRatio">;
+  /** Messages in active, as the index tells. */
+  readonly countActive: () => Promise<number>;
   readonly openBells: (onRing: (source: ImportSource) => void) => Promise<readonly BellListener[]>;
   readonly every: Ticker;
   readonly settings: TermSettings;
@@ -84,12 +87,14 @@ const eventWaitMs = 500;
 const tickMs = 1000;
 /** How long an orderly end waits for deliveries that are about to end. */
 const lastMomentMs = 1000;
+const momentMs = 20;
 /** Near the end of Redis's memory only this many messages are active (P9). */
 const scarceMemoryRatio = 0.95;
 const scarceActiveLimit = 100;
 
 export class Term {
   readonly #parts: TermParts;
+  readonly #active: ActiveQueue;
   readonly #turns = new ImportTurns();
   readonly #watch: RequestWatch;
   readonly #import: Pump;
@@ -104,15 +109,19 @@ export class Term {
   #renewedMs: number;
   #isRenewing = false;
   #nextSweepMs = 0;
+  #wantsAudit = false;
   #rings: Promise<unknown> = Promise.resolve();
 
   constructor(parts: TermParts) {
     this.#parts = parts;
     this.#renewedMs = parts.clock.nowMs();
+    this.#active = parts.openActive((id) =>
+      this.#end(inDoubt(`the record of ${id} tells another story`)),
+    );
     this.#watch = new RequestWatch({
       scheduling: parts.scheduling,
       fence: parts.fence,
-      active: parts.active,
+      active: this.#active,
       ambiguous: parts.settings.ambiguous,
       onReaped: (request, how) => {
         if (how === "ambiguous") parts.meters.ambiguous.increment();
@@ -181,15 +190,24 @@ export class Term {
 
   /** No new work; what ends within a moment is settled; then the lease is free. */
   async #endInOrder(): Promise<void> {
-    const { active, clock, leadership, fence } = this.#parts;
+    const { clock, leadership, fence } = this.#parts;
     await Promise.all([this.#import.stop(), this.#dispatch.stop(), this.#rings]);
     const untilMs = clock.nowMs() + lastMomentMs;
-    while ((active.requestsOut > 0 || active.hasUndecided) && clock.nowMs() < untilMs) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    while ((this.#active.requestsOut > 0 || this.#active.hasUndecided) && clock.nowMs() < untilMs) {
+      await this.#moment();
     }
     this.#isOver = true;
     await Promise.all([this.#settle.stop(), this.#tick.stop()]);
     await leadership.release(fence);
+  }
+
+  #moment(): Promise<void> {
+    return new Promise((resolve) => {
+      const stop = this.#parts.every(momentMs, () => {
+        stop();
+        resolve();
+      });
+    });
   }
 
   #end(error?: unknown): void {
@@ -226,8 +244,10 @@ export class Term {
   // ---------------------------------------------------------------------------------------------- import
 
   async #importStep(): Promise<boolean> {
-    const { active, scheduling, fence, settings } = this.#parts;
-    const room = this.#activeLimit() - active.size;
+    if (this.#wantsAudit) await this.#audit();
+    if (this.#isOver) return false;
+    const { scheduling, fence } = this.#parts;
+    const room = this.#activeLimit() - this.#active.size;
     if (room <= 0) {
       this.#turns.full();
       return false;
@@ -244,9 +264,21 @@ export class Term {
     if (this.#isOver || messages.length === 0) return !this.#isOver;
     this.#addMessages(messages);
     this.#turns.succeeded(from);
-    if (messages.length >= Math.min(maxMessages, settings.activeLimit)) this.#turns.want(from);
+    if (messages.length >= maxMessages) this.#turns.want(from);
     await scheduling.closeImport(fence);
     return true;
+  }
+
+  /**
+   * Only an import puts messages into active, and none is under way here: so the index can't hold more than were in
+   * hand before it was asked, unless an answer of the store was lost. Then nobody would look after those.
+   */
+  async #audit(): Promise<void> {
+    this.#wantsAudit = false;
+    const inHand = this.#active.size;
+    const inActive = await this.#parts.countActive();
+    if (inActive > inHand)
+      this.#end(inDoubt(`${inActive - inHand} messages in active are in nobody's hands`));
   }
 
   #activeLimit(): number {
@@ -256,12 +288,12 @@ export class Term {
   }
 
   #recipientRoom(most: number): number {
-    const room = this.#parts.settings.recipientLimit - this.#parts.active.recipientsInMemory;
+    const room = this.#parts.settings.recipientLimit - this.#active.recipientsInMemory;
     return Math.min(most, Math.max(recipientMinimum, room));
   }
 
   #addMessages(messages: readonly ImportedMessage[]): void {
-    const { active, clock, log } = this.#parts;
+    const { clock, log } = this.#parts;
     const nowMs = clock.nowMs();
     for (const message of messages) {
       logQueueActive(log, {
@@ -270,7 +302,7 @@ export class Term {
         sizeBytes: message.sizeBytes,
         recipients: message.undoneRecipients,
       });
-      active.addMessage(message, nowMs);
+      this.#active.addMessage(message, nowMs);
     }
     this.#wakeAll();
   }
@@ -278,8 +310,8 @@ export class Term {
   // -------------------------------------------------------------------------------------------- dispatch
 
   async #dispatchStep(): Promise<boolean> {
-    const { active, scheduling, fence, clock, meters } = this.#parts;
-    const jobs = active.takeJobs(stepBatch);
+    const { scheduling, fence, clock, meters } = this.#parts;
+    const jobs = this.#active.takeJobs(stepBatch);
     if (jobs.length === 0) return false;
     const requests = jobs.flatMap((job) => job.entries.map(toNewRequest));
     const names = await scheduling.dispatch(fence, requests);
@@ -288,7 +320,7 @@ export class Term {
     const rings: Promise<void>[] = [];
     let at = 0;
     for (const job of jobs) {
-      const ringing = active.dispatched(job, names.slice(at, at + job.entries.length), nowMs);
+      const ringing = this.#active.dispatched(job, names.slice(at, at + job.entries.length), nowMs);
       at += job.entries.length;
       if (ringing.length === 0) continue;
       rings.push(scheduling.ringDelivery({ requests: ringing, isAlone: job.isAlone }));
@@ -306,9 +338,9 @@ export class Term {
   // ---------------------------------------------------------------------------------------------- settle
 
   async #settleStep(): Promise<boolean> {
-    const { active, clock } = this.#parts;
-    const decisions = active.takeDecisions(clock.nowMs(), stepBatch);
-    const outcomes = active.takeDecidedOutcomes(stepBatch);
+    const { clock } = this.#parts;
+    const decisions = this.#active.takeDecisions(clock.nowMs(), stepBatch);
+    const outcomes = this.#active.takeDecidedOutcomes(stepBatch);
     if (decisions.length === 0 && outcomes.length === 0) return false;
     await Promise.all([
       this.#settleAll(decisions.filter((decision) => decision.kind === "settle")),
@@ -325,7 +357,7 @@ export class Term {
     decisions: readonly Extract<Decision, { readonly kind: "settle" }>[],
   ): Promise<void> {
     if (decisions.length === 0) return;
-    const { active, scheduling, fence, clock } = this.#parts;
+    const { scheduling, fence, clock } = this.#parts;
     const answers = await scheduling.settle(
       fence,
       decisions.map(({ settlement }) => settlement),
@@ -335,7 +367,7 @@ export class Term {
     const dueSeconds = new Set<number>();
     decisions.forEach(({ message, settlement }, index) => {
       const answer = answers[index] ?? "stale";
-      active.settled(message, settlement, answer, nowMs);
+      this.#active.settled(message, settlement, answer, nowMs);
       if (answer !== "done") return;
       this.#tell(settlement, message.sender);
       if (settlement.action === "defer") dueSeconds.add(Math.ceil(settlement.dueMs / 1000));
@@ -371,14 +403,14 @@ export class Term {
   }
 
   async #readMore({ message, from }: Extract<Decision, { readonly kind: "read" }>): Promise<void> {
-    const { scheduling, active } = this.#parts;
+    const { scheduling } = this.#parts;
     const limit = this.#recipientRoom(recipientBatch);
     const read = await scheduling.readRecipients({ id: message.id, from, limit });
-    if (!this.#isOver) active.recipientsRead(message, read);
+    if (!this.#isOver) this.#active.recipientsRead(message, read);
   }
 
   async #record(decided: DecidedOutcomes): Promise<void> {
-    const { scheduling, active, log, clock, settings } = this.#parts;
+    const { scheduling, log, clock, settings } = this.#parts;
     const outcomes = decided.outcomes.map(({ recipient, kind, status, reason }) => ({
       recipient,
       kind,
@@ -387,7 +419,7 @@ export class Term {
     }));
     await scheduling.recordOutcomes(decided.message.id, outcomes);
     if (this.#isOver) return;
-    active.outcomesRecorded(decided);
+    this.#active.outcomesRecorded(decided);
     logDecided(log, decided, { nowMs: clock.nowMs(), delayDecimals: settings.delayDecimals });
   }
 
@@ -409,22 +441,21 @@ export class Term {
   }
 
   #take(event: LeaderEvent, nowMs: number): void {
-    const { active } = this.#parts;
     switch (event.kind) {
       case "ended":
-        active.ended(event, nowMs);
+        this.#active.ended(event, nowMs);
         return;
       case "left":
-        active.left(event.id);
+        this.#active.left(event.id);
         return;
       case "reported":
-        active.reported(event.id);
+        this.#active.reported(event.id);
     }
   }
 
   #reconcile(): void {
     this.#parts.log.warning("events were lost; asking the records");
-    this.#parts.active.eventsLost();
+    this.#active.eventsLost();
     this.#watch.eventsLost();
     this.#tick.wake();
   }
@@ -432,22 +463,23 @@ export class Term {
   // ------------------------------------------------------------------------------------------ every second
 
   async #tickStep(): Promise<boolean> {
-    const { scheduling, scheduler, active, clock, fence, settings, meters } = this.#parts;
+    const { scheduling, scheduler, clock, fence, settings, meters } = this.#parts;
     const survey = await scheduling.survey();
     if (this.#isOver) return false;
     const nowMs = clock.nowMs();
     scheduler.capacity = survey.capacity;
-    active.tick(nowMs);
+    this.#active.tick(nowMs);
     this.#turns.want("incoming");
     this.#turns.want("deferred");
     for (const second of this.#dueSecondsRung) {
       if (second * 1000 < nowMs) this.#dueSecondsRung.delete(second);
     }
-    meters.active.set(active.size);
+    meters.active.set(this.#active.size);
     this.#wakeAll();
     await this.#watch.look(survey, nowMs);
     if (nowMs >= this.#nextSweepMs && !this.#isOver) {
       this.#nextSweepMs = nowMs + settings.sweepIntervalMs;
+      this.#wantsAudit = true;
       await scheduling.sweep(fence, settings.sweepIntervalMs);
     }
     this.#wakeAll();
@@ -459,6 +491,11 @@ export class Term {
     this.#settle.wake();
     this.#import.wake();
   }
+}
+
+/** An answer was lost on the way: the records are right, and the next term starts from them. */
+function inDoubt(why: string): PostmqError {
+  return new PostmqError("PMQ_STORE_NO_REPLY", `leadership is in doubt: ${why}`);
 }
 
 function lost(why: string): PostmqError {

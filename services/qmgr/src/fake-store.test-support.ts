@@ -1,0 +1,525 @@
+/**
+ * The leader's side of the store in memory, for simulations: the same answers as the scripts give, no Redis.
+ *
+ * Around it stand the others of the play: workers that claim and end requests, a bounce service, operators who hold
+ * and release. Each of their acts is one method, so that a test can call them in any order.
+ */
+import assert from "node:assert/strict";
+import type {
+  DeliveryBell,
+  Fence,
+  ImportedMessage,
+  Leadership,
+  LeaderEvent,
+  LeaderEvents,
+  NewRequest,
+  OpenRequest,
+  ReportKind,
+  Scheduling,
+  SettleAnswer,
+  Settlement,
+  Survey,
+} from "@postmq/queue-store";
+import { destinationKey, enhancedStatus, parseQueueId, PostmqError } from "@postmq/vocabulary";
+import type {
+  Destination,
+  QueueId,
+  RecipientOutcome,
+  RecipientState,
+  RequestEnd,
+  RequestName,
+  StoredRecipient,
+} from "@postmq/vocabulary";
+
+type FakeRequest = {
+  generation: number;
+  state: "queued" | "claimed" | "dotSent";
+  claim: string;
+  readonly destination: Destination;
+  readonly recipients: readonly number[];
+};
+
+export type FakeRecord = {
+  readonly id: QueueId;
+  readonly sender: string;
+  readonly createdMs: number;
+  readonly recipients: readonly {
+    readonly address: string;
+    state: RecipientState;
+    sends: number;
+  }[];
+  readonly requests: Map<number, FakeRequest>;
+  queue: "incoming" | "active" | "deferred" | "hold" | "corrupt";
+  generation: number;
+  lastRequest: number;
+  crashes: number;
+  dueMs: number;
+  owed: ReportKind | undefined;
+  isFinished: boolean;
+  attempts: number;
+};
+
+/** A delivery job that a worker runs. */
+export type RunningJob = {
+  readonly worker: string;
+  /** The leader under which it was claimed. */
+  readonly fence: number;
+  readonly names: RequestName[];
+  readonly key: string;
+};
+
+export class FakeStore implements Scheduling, Leadership {
+  nowMs = 1_000_000;
+  readonly records = new Map<QueueId, FakeRecord>();
+  readonly bells: DeliveryBell[] = [];
+  readonly running: RunningJob[] = [];
+  readonly liveWorkers = new Set<string>();
+  readonly perWorker: number;
+  /** Ids of messages that ended, with how. */
+  readonly ended = new Map<QueueId, string>();
+  readonly rungSeconds: number[] = [];
+  calls: Record<string, number> = {};
+  /** A call that is to fail once, by name. */
+  failing: string | undefined;
+  holder: Fence | undefined;
+  fence = 0;
+  #events: LeaderEvent[] = [];
+  #hasGap = false;
+  #arrival = Promise.withResolvers<void>();
+  #made = 0;
+
+  constructor(perWorker: number) {
+    this.perWorker = perWorker;
+  }
+
+  // ------------------------------------------------------------------------------------------ the others
+
+  submit(sender: string, addresses: readonly string[]): QueueId {
+    this.#made += 1;
+    const id = parseQueueId(`M${this.#made}`);
+    assert(id !== undefined);
+    this.records.set(id, {
+      id,
+      sender,
+      createdMs: this.nowMs,
+      recipients: addresses.map((address) => ({ address, state: { kind: "todo" }, sends: 0 })),
+      requests: new Map(),
+      queue: "incoming",
+      generation: 1,
+      lastRequest: 0,
+      crashes: 0,
+      dueMs: 0,
+      owed: undefined,
+      isFinished: false,
+      attempts: 0,
+    });
+    return id;
+  }
+
+  record(id: QueueId): FakeRecord {
+    const record = this.records.get(id);
+    assert(record !== undefined, `${id} is gone`);
+    return record;
+  }
+
+  /** A worker takes the bell at this place. */
+  claim(worker: string, at: number): RunningJob | undefined {
+    const [bell] = this.bells.splice(at, 1);
+    if (bell === undefined) return undefined;
+    const names = bell.requests.filter((name) => {
+      const record = this.records.get(name.id);
+      const request = record?.requests.get(name.number);
+      if (request === undefined || request.generation !== name.generation) return false;
+      return request.state === "queued" && record?.queue === "active";
+    });
+    const [first] = names;
+    if (first === undefined) return undefined;
+    for (const name of names) {
+      const request = this.#request(name);
+      request.state = "claimed";
+      request.claim = worker;
+    }
+    const key = destinationKey(this.#request(first).destination);
+    const job = { worker, fence: this.fence, names, key };
+    this.running.push(job);
+    return job;
+  }
+
+  markDotSent(job: RunningJob): void {
+    const [name] = job.names;
+    if (name !== undefined) this.#request(name).state = "dotSent";
+  }
+
+  /** The worker ends the first request of its job, with one outcome for each recipient that is not done. */
+  end(job: RunningJob, end: RequestEnd, outcome: () => "sent" | "deferred" | "failed"): void {
+    const name = job.names.shift();
+    assert(name !== undefined);
+    if (job.names.length === 0) this.running.splice(this.running.indexOf(job), 1);
+    const record = this.records.get(name.id);
+    const request = record?.requests.get(name.number);
+    if (record === undefined || request === undefined) return;
+    const told = { sent: 0, deferred: 0, failed: 0 };
+    if (end === "tried") {
+      for (const number of request.recipients) {
+        const recipient = record.recipients[number];
+        if (recipient === undefined || !isUndone(recipient.state)) continue;
+        const kind = outcome();
+        told[kind] += 1;
+        if (kind === "sent") recipient.sends += 1;
+        recipient.state = kind === "sent" ? { kind: "done" } : troubled(kind);
+      }
+    }
+    record.requests.delete(name.number);
+    this.#tell({ kind: "ended", request: name, end, ...told, feedback: { kind: "none" } });
+  }
+
+  /** kill -9: its claims stay until they are reaped. */
+  killWorker(worker: string): void {
+    this.liveWorkers.delete(worker);
+    for (const job of this.running.filter((one) => one.worker === worker)) {
+      this.running.splice(this.running.indexOf(job), 1);
+    }
+  }
+
+  /** An operator moves a message. */
+  move(id: QueueId, queue: "hold" | "incoming"): void {
+    const record = this.record(id);
+    if (record.queue === "active") this.#tell({ kind: "left", id });
+    record.queue = queue;
+    record.generation += 1;
+  }
+
+  /** The bounce service queues the report that is owed. */
+  report(id: QueueId): void {
+    const record = this.record(id);
+    for (const recipient of record.recipients) {
+      const isDue = record.owed === "expired" && recipient.state.kind === "deferred";
+      if (recipient.state.kind === "failed" || isDue) recipient.state = { kind: "done" };
+    }
+    if (record.owed === "expired") record.isFinished = true;
+    record.owed = undefined;
+    if (record.queue === "active") this.#tell({ kind: "reported", id });
+  }
+
+  loseEvents(): void {
+    if (this.#events.length === 0) return;
+    this.#events = [];
+    this.#hasGap = true;
+  }
+
+  /** Ends a wait for events that do not come. */
+  nudge(): void {
+    this.#arrival.resolve();
+    this.#arrival = Promise.withResolvers();
+  }
+
+  #tell(event: LeaderEvent): void {
+    this.#events.push(event);
+    this.nudge();
+  }
+
+  #request(name: RequestName): FakeRequest {
+    const request = this.record(name.id).requests.get(name.number);
+    assert(request !== undefined);
+    return request;
+  }
+
+  // ------------------------------------------------------------------------------------------ leadership
+
+  async acquire(): Promise<Fence | undefined> {
+    await this.#call("acquire");
+    if (this.holder !== undefined) return undefined;
+    this.fence += 1;
+    this.holder = String(this.fence);
+    return this.holder;
+  }
+
+  async renew(fence: Fence): Promise<boolean> {
+    await this.#call("renew");
+    return this.holder === fence;
+  }
+
+  async release(fence: Fence): Promise<void> {
+    await this.#call("release");
+    if (this.holder === fence) this.holder = undefined;
+  }
+
+  async #call(name: string, fence?: Fence): Promise<void> {
+    this.calls[name] = (this.calls[name] ?? 0) + 1;
+    await Promise.resolve();
+    if (this.failing === name) {
+      this.failing = undefined;
+      throw new PostmqError("PMQ_STORE_NO_REPLY", `no answer to ${name}`);
+    }
+    if (fence !== undefined && fence !== String(this.fence)) {
+      throw new PostmqError("PMQ_STORE_FENCED", "another leader was elected");
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------ scheduling
+
+  async importMessages(options: {
+    readonly fence: Fence;
+    readonly from: "incoming" | "deferred";
+    readonly maxMessages: number;
+    readonly maxRecipients: number;
+  }): Promise<readonly ImportedMessage[]> {
+    await this.#call(`import ${options.from}`, options.fence);
+    const ready = [...this.records.values()].filter(
+      (record) =>
+        record.queue === options.from &&
+        (options.from === "incoming" || record.dueMs <= this.nowMs),
+    );
+    return ready.slice(0, options.maxMessages).map((record) => {
+      record.queue = "active";
+      record.generation += 1;
+      dropQueued(record);
+      return this.#imported(record, options.maxRecipients);
+    });
+  }
+
+  #imported(record: FakeRecord, maxRecipients: number): ImportedMessage {
+    const states = record.recipients.map(({ state }) => state);
+    return {
+      id: record.id,
+      generation: record.generation,
+      arrivalMs: record.createdMs,
+      createdMs: record.createdMs,
+      envelope: { sender: record.sender, origin: "smtp" },
+      sizeBytes: 100,
+      totalRecipients: states.length,
+      undoneRecipients: states.filter(isUndone).length,
+      unreportedRecipients: states.filter(({ kind }) => kind === "failed").length,
+      ...this.#undone(record, 0, maxRecipients),
+      attempts: record.attempts,
+      crashes: record.crashes,
+      isFinished: record.isFinished,
+      openRequests: [...record.requests].map(([number, request]) =>
+        open(record.id, number, request),
+      ),
+    };
+  }
+
+  #undone(record: FakeRecord, from: number, limit: number) {
+    const recipients: StoredRecipient[] = [];
+    let number = from;
+    for (; number < record.recipients.length && recipients.length < limit; number += 1) {
+      const recipient = record.recipients[number];
+      if (recipient !== undefined && isUndone(recipient.state)) {
+        recipients.push({ address: recipient.address, number, state: recipient.state });
+      }
+    }
+    return { recipients, nextRecipient: number };
+  }
+
+  async closeImport(fence: Fence): Promise<void> {
+    await this.#call("closeImport", fence);
+  }
+
+  async readRecipients(options: {
+    readonly id: QueueId;
+    readonly from: number;
+    readonly limit: number;
+  }) {
+    await this.#call("readRecipients");
+    const record = this.records.get(options.id);
+    if (record === undefined) return { recipients: [], nextRecipient: -1 };
+    return this.#undone(record, options.from, options.limit);
+  }
+
+  async dispatch(fence: Fence, requests: readonly NewRequest[]) {
+    await this.#call("dispatch", fence);
+    return requests.map((request): RequestName | undefined => {
+      const record = this.records.get(request.id);
+      if (record?.queue !== "active" || record.generation !== request.messageGeneration) {
+        return undefined;
+      }
+      record.lastRequest += 1;
+      record.requests.set(record.lastRequest, {
+        generation: 1,
+        state: "queued",
+        claim: "",
+        destination: request.destination,
+        recipients: request.recipients,
+      });
+      return { id: request.id, number: record.lastRequest, generation: 1 };
+    });
+  }
+
+  async ringDelivery(bell: DeliveryBell): Promise<void> {
+    await this.#call("ringDelivery");
+    this.bells.push(bell);
+  }
+
+  async renewRequests(fence: Fence, names: readonly RequestName[]) {
+    await this.#call("renewRequests", fence);
+    return names.map((name): RequestName | undefined => {
+      const request = this.records.get(name.id)?.requests.get(name.number);
+      if (request?.state !== "queued" || request.generation !== name.generation) return undefined;
+      request.generation += 1;
+      return { ...name, generation: request.generation };
+    });
+  }
+
+  async inspectRequests(names: readonly RequestName[]) {
+    await this.#call("inspectRequests");
+    return names.map((name): OpenRequest | undefined => {
+      const request = this.records.get(name.id)?.requests.get(name.number);
+      return request === undefined ? undefined : open(name.id, name.number, request);
+    });
+  }
+
+  async reap(fence: Fence, names: readonly RequestName[]) {
+    await this.#call("reap", fence);
+    return names.map((name): "reaped" | "ambiguous" | "alive" | "gone" => {
+      const record = this.records.get(name.id);
+      const request = record?.requests.get(name.number);
+      if (record === undefined || request === undefined) return "gone";
+      if (request.generation !== name.generation || request.state === "queued") return "gone";
+      if (this.liveWorkers.has(request.claim)) return "alive";
+      record.requests.delete(name.number);
+      record.crashes += 1;
+      const told = { sent: 0, deferred: 0, failed: 0, feedback: { kind: "none" } } as const;
+      if (request.state === "claimed") {
+        this.#tell({ kind: "ended", request: name, end: "putBack", ...told });
+        return "reaped";
+      }
+      const undone = request.recipients.filter((number) => {
+        const recipient = record.recipients[number];
+        if (recipient === undefined || !isUndone(recipient.state)) return false;
+        recipient.state = troubled("deferred");
+        return true;
+      });
+      const deferred = undone.length;
+      this.#tell({ kind: "ended", request: name, end: "tried", ...told, deferred });
+      return "ambiguous";
+    });
+  }
+
+  async settle(fence: Fence, settlements: readonly Settlement[]): Promise<readonly SettleAnswer[]> {
+    await this.#call("settle", fence);
+    return settlements.map((settlement) => this.#settleOne(settlement));
+  }
+
+  #settleOne(settlement: Settlement): SettleAnswer {
+    const record = this.records.get(settlement.id);
+    if (record?.queue !== "active" || record.generation !== settlement.generation) return "stale";
+    const undone = record.recipients.filter(({ state }) => isUndone(state)).length;
+    const failed = record.recipients.filter(({ state }) => state.kind === "failed").length;
+    if (settlement.action !== "corrupt" && record.requests.size > 0) return "unfinished";
+    switch (settlement.action) {
+      case "remove":
+        if (!record.isFinished && undone + failed > 0) return "unfinished";
+        this.records.delete(record.id);
+        this.ended.set(record.id, "removed");
+        return "done";
+      case "defer":
+        if (undone + failed === 0) return "unfinished";
+        record.queue = "deferred";
+        record.generation += 1;
+        record.dueMs = settlement.dueMs;
+        record.owed = undefined;
+        if (settlement.countAttempt) record.attempts += 1;
+        return "done";
+      case "report":
+        if (settlement.kind === "failure" && failed === 0) return "unfinished";
+        record.owed = settlement.kind;
+        return "done";
+      case "corrupt":
+        record.queue = "corrupt";
+        record.generation += 1;
+        this.ended.set(record.id, "corrupt");
+        return "done";
+    }
+  }
+
+  async recordOutcomes(id: QueueId, outcomes: readonly RecipientOutcome[]): Promise<void> {
+    await this.#call("recordOutcomes");
+    const record = this.records.get(id);
+    for (const outcome of outcomes) {
+      const recipient = record?.recipients[outcome.recipient];
+      if (recipient === undefined || !isUndone(recipient.state)) continue;
+      recipient.state = outcome.kind === "sent" ? { kind: "done" } : troubled(outcome.kind);
+    }
+  }
+
+  async survey(): Promise<Survey> {
+    await this.#call("survey");
+    return {
+      capacity: this.liveWorkers.size * this.perWorker,
+      liveWorkers: [...this.liveWorkers],
+    };
+  }
+
+  async reopenActive(fence: Fence): Promise<number> {
+    await this.#call("reopenActive", fence);
+    const active = [...this.records.values()].filter(({ queue }) => queue === "active");
+    for (const record of active) {
+      record.queue = "incoming";
+      record.generation += 1;
+      dropQueued(record);
+    }
+    return active.length;
+  }
+
+  async readEvents(waitMs: number): Promise<LeaderEvents> {
+    await this.#call("readEvents");
+    if (this.#events.length === 0 && !this.#hasGap && waitMs > 1) await this.#arrival.promise;
+    const events = this.#events;
+    const gap = this.#hasGap;
+    this.#events = [];
+    this.#hasGap = false;
+    return { events, gap };
+  }
+
+  async startEvents(): Promise<void> {
+    await this.#call("startEvents");
+    this.#events = [];
+    this.#hasGap = false;
+  }
+
+  async sweep(fence: Fence): Promise<number> {
+    await this.#call("sweep", fence);
+    return 0;
+  }
+
+  ringAt(dueMs: number): Promise<void> {
+    this.rungSeconds.push(dueMs / 1000);
+    return Promise.resolve();
+  }
+
+  counts(): Promise<{ readonly incoming: number; readonly due: number }> {
+    return Promise.reject(new Error("the leader does not ask for counts"));
+  }
+
+  countActive(): Promise<number> {
+    const active = [...this.records.values()].filter(({ queue }) => queue === "active");
+    return Promise.resolve(active.length);
+  }
+}
+
+/** Requests that nobody claimed do not outlast a stay in active. */
+function dropQueued(record: FakeRecord): void {
+  for (const [number, request] of record.requests) {
+    if (request.state === "queued") record.requests.delete(number);
+  }
+}
+
+function isUndone(state: RecipientState): boolean {
+  return state.kind === "todo" || state.kind === "deferred";
+}
+
+function troubled(kind: "deferred" | "failed"): RecipientState {
+  const status = kind === "failed" ? "5.1.1" : "4.4.1";
+  return { kind, status: enhancedStatus(status), reason: "in a simulation" };
+}
+
+function open(id: QueueId, number: number, request: FakeRequest): OpenRequest {
+  return {
+    name: { id, number, generation: request.generation },
+    state: request.state,
+    destination: request.destination,
+    recipients: request.recipients,
+    claim: request.claim,
+  };
+}
