@@ -8,10 +8,8 @@ import { setTimeout as pause } from "node:timers/promises";
 
 import type { Parameters } from "@postmq/config";
 import type { Store } from "@postmq/queue-store";
-import { PostmqError } from "@postmq/vocabulary";
 
 const closeWithinMs = 1_000;
-const lookEveryMs = 500;
 /** Longest path that a Unix socket address holds, its closing NUL aside. Source: unix(7). */
 const longestSocketPath = 107;
 
@@ -33,20 +31,6 @@ export async function withQueue<T>(
   } finally {
     // A Redis that went silent must not keep a command from ending: what matters has been answered by now.
     await Promise.race([store[Symbol.asyncDispose](), pause(closeWithinMs)]);
-  }
-}
-
-/** Waits for something that would wait for Redis as long as it takes, but only while Redis answers. */
-export async function whileReachable<T>(store: Store, promise: Promise<T>): Promise<T> {
-  const unreachable = Promise.withResolvers<never>();
-  const timer = setInterval(() => {
-    if (store.health().isReachable) return;
-    unreachable.reject(new PostmqError("PMQ_STORE_UNREACHABLE", "Redis does not answer"));
-  }, lookEveryMs);
-  try {
-    return await Promise.race([promise, unreachable.promise]);
-  } finally {
-    clearInterval(timer);
   }
 }
 

@@ -5,14 +5,14 @@
  *
  * Source: spec admin-tools.md §1; postqueue(1).
  */
-import { listMessages, mailqText, postqueueJsonLine } from "@postmq/queue-admin";
+import { listMessages, mailqText, postqueueJsonLine, whileReachable } from "@postmq/queue-admin";
 import type { ListedMessage, Store } from "@postmq/queue-store";
 import { exitCodes, isPostmqError } from "@postmq/vocabulary";
 
 import { CommandFailure } from "./command.ts";
 import type { CommandContext } from "./command.ts";
 import { getopt, lastValue } from "./getopt.ts";
-import { whileReachable, withQueue } from "./open-queue.ts";
+import { withQueue } from "./open-queue.ts";
 import { readParameters } from "./read-parameters.ts";
 import { assertAllowed } from "./user-access.ts";
 
@@ -57,7 +57,7 @@ export async function printQueue(
   try {
     await withQueue(parameters, { command: "postqueue", withinMs: openWithinMs }, async (store) => {
       const texts = listing(store, form, parameters.empty_address_recipient);
-      await whileReachable(store, printAll(texts, context.print));
+      await whileReachable(store, () => printAll(texts, context.print));
     });
     return exitCodes.ok;
   } catch (error) {

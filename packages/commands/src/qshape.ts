@@ -5,7 +5,12 @@
  */
 import { basename } from "node:path";
 
-import { defaultQshapeLayout, qshapeAgeLimits, qshapeTable } from "@postmq/queue-admin";
+import {
+  defaultQshapeLayout,
+  qshapeAgeLimits,
+  qshapeTable,
+  whileReachable,
+} from "@postmq/queue-admin";
 import type { QshapeLayout } from "@postmq/queue-admin";
 import { exitCodes, isMessageQueue } from "@postmq/vocabulary";
 import type { MessageQueue } from "@postmq/vocabulary";
@@ -14,7 +19,7 @@ import { CommandFailure } from "./command.ts";
 import type { CommandContext } from "./command.ts";
 import { getopt, lastValue } from "./getopt.ts";
 import type { GivenArguments } from "./getopt.ts";
-import { whileReachable, withQueue } from "./open-queue.ts";
+import { withQueue } from "./open-queue.ts";
 import { readParameters } from "./read-parameters.ts";
 import { assertAllowed } from "./user-access.ts";
 
@@ -50,13 +55,15 @@ export async function qshape(context: CommandContext): Promise<number> {
   const layout = layoutOf(given, context.isTerminal);
   const queues = queuesOf(given.operands, context.complain);
   await withQueue(parameters, { command: "qshape", withinMs: openWithinMs }, async (store) => {
-    const counts = store.looking().qshape({
-      queues,
-      by: given.options.some(({ letter }) => letter === "s") ? "sender" : "recipient",
-      ageLimitsMs: qshapeAgeLimits(layout),
-      nowMs: store.clock.nowMs(),
-    });
-    context.print(qshapeTable(await whileReachable(store, counts), layout));
+    const looking = store.looking();
+    const read = () =>
+      looking.qshape({
+        queues,
+        by: given.options.some(({ letter }) => letter === "s") ? "sender" : "recipient",
+        ageLimitsMs: qshapeAgeLimits(layout),
+        nowMs: store.clock.nowMs(),
+      });
+    context.print(qshapeTable(await whileReachable(store, read), layout));
   });
   return exitCodes.ok;
 }

@@ -1,6 +1,13 @@
 export { listMessages } from "./listing.ts";
 export { mailqText } from "./mailq-text.ts";
 export { postqueueJsonLine } from "./postqueue-json.ts";
-export { printable } from "./printable.ts";
-export { defaultQshapeLayout, qshapeAgeLimits, qshapeTable } from "./qshape-table.ts";
+export {
+  defaultQshapeLayout,
+  qshapeAgeLimits,
+  qshapeParents,
+  qshapeTable,
+} from "./qshape-table.ts";
 export type { QshapeLayout } from "./qshape-table.ts";
+export { shownAddress, shownRecipients } from "./shown-recipients.ts";
+export type { ShownRecipient } from "./shown-recipients.ts";
+export { whileReachable } from "./while-reachable.ts";

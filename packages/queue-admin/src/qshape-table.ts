@@ -44,11 +44,10 @@ export function qshapeAgeLimits(layout: QshapeLayout): readonly number[] {
 
 /** @param rows counts by domain, asked for with the limits of `qshapeAgeLimits` */
 export function qshapeTable(rows: readonly QshapeRow[], layout: QshapeLayout): string {
-  const domains = rows.map(({ domain, counts }) => ({ name: domain, counts: withTotal(counts) }));
-  const total = { name: "TOTAL", counts: sumColumns(domains, layout.bucketCount + 1) };
   const parents =
-    layout.minSubdomains === undefined ? [] : parentRows(domains, layout.minSubdomains);
-  const lines = [...domains, total, ...parents]
+    layout.minSubdomains === undefined ? [] : qshapeParents(rows, layout.minSubdomains);
+  const total = { name: "TOTAL", counts: withTotal(sumColumns(rows, layout.bucketCount)) };
+  const lines = [...[...rows, ...parents].map(lineOf), total]
     .toSorted((a, b) => sumOf(b) - sumOf(a) || a.name.length - b.name.length)
     .slice(0, layout.maxRows);
 
@@ -61,6 +60,10 @@ export function qshapeTable(rows: readonly QshapeRow[], layout: QshapeLayout): s
   return [line("", headings), ...lines.map(({ name, counts }) => line(name, counts))].join("");
 }
 
+function lineOf({ domain, counts }: QshapeRow): CountedName {
+  return { name: domain, counts: withTotal(counts) };
+}
+
 function withTotal(counts: readonly number[]): readonly number[] {
   return [counts.reduce((sum, count) => sum + count, 0), ...counts];
 }
@@ -69,7 +72,7 @@ function sumOf(row: CountedName): number {
   return row.counts[0] ?? 0;
 }
 
-function sumColumns(rows: readonly CountedName[], columns: number): readonly number[] {
+function sumColumns(rows: readonly QshapeRow[], columns: number): readonly number[] {
   const sums = Array.from({ length: columns }, () => 0);
   for (const { counts } of rows) addTo(sums, counts);
   return sums;
@@ -97,11 +100,18 @@ function domainField(name: string, width: number): string {
   return name.startsWith(".") ? `.+${name.slice(2 - width)}` : `+${name.slice(1 - width)}`;
 }
 
-/** Each domain also counts for its parents; those with too few children are left out (A10). */
-function parentRows(domains: readonly CountedName[], minChildren: number): readonly CountedName[] {
+/** The rows of parent domains (A10): each domain counts for all of its own; those with too few children are left out. */
+export function qshapeParents(
+  rows: readonly QshapeRow[],
+  minChildren: number,
+): readonly QshapeRow[] {
   const parents = new Map<string, { readonly counts: number[]; readonly children: Set<string> }>();
-  for (const { name, counts } of domains) {
-    for (let child = name, up = parentOf(name); up !== undefined; child = up, up = parentOf(up)) {
+  for (const { domain, counts } of rows) {
+    for (
+      let child = domain, up = parentOf(domain);
+      up !== undefined;
+      child = up, up = parentOf(up)
+    ) {
       const parent = parents.get(up) ?? { counts: [], children: new Set() };
       addTo(parent.counts, counts);
       parent.children.add(child);
@@ -110,7 +120,7 @@ function parentRows(domains: readonly CountedName[], minChildren: number): reado
   }
   return [...parents]
     .filter(([, parent]) => parent.children.size >= minChildren)
-    .map(([name, parent]) => ({ name, counts: parent.counts }));
+    .map(([domain, parent]) => ({ domain, counts: parent.counts }));
 }
 
 /** `a.b.example.com` and `.b.example.com` have the parents `.b.example.com` and `.example.com`; a top domain is none. */
