@@ -200,7 +200,7 @@ export const parameterTable = {
   }),
   soft_bounce: yesNo({
     default: "no",
-    readBy: ["smtpd", "qmgr", "smtp-delivery"],
+    readBy: ["smtpd", "qmgr"],
     source: "postconf(5)",
     about: "Turns 5xx into 4xx: nothing is refused or returned for good.",
   }),
@@ -226,7 +226,7 @@ export const parameterTable = {
 
   relayhost: text({
     default: "",
-    readBy: ["qmgr"],
+    readBy: ["qmgr", "smtp-delivery"],
     source: "postconf(5)",
     about: "Next hop of mail for the relay and default classes: host, [host] or [host]:port.",
   }),
@@ -259,7 +259,7 @@ export const parameterTable = {
     default: "smtp, relay:smtp, lmtp, slow:smtp",
     bounds: "name or name:kind, kinds smtp and lmtp",
     check: checkTransports,
-    readBy: ["qmgr", "smtp-delivery"],
+    readBy: ["qmgr"],
     source: "postmq; stands for master(5)",
     about: "Delivery transports.",
   }),
@@ -303,13 +303,6 @@ export const parameterTable = {
     source: "postconf(5)",
     about: "Deferred messages are due at whole multiples of this, as Postfix's queue runs are.",
   }),
-  transport_retry_time: time({
-    default: "60s",
-    min: "1s",
-    readBy: ["qmgr"],
-    source: "postconf(5)",
-    about: "Pause of a transport that nobody serves.",
-  }),
   qmgr_message_active_limit: count({
     default: "20000",
     min: 1,
@@ -327,7 +320,7 @@ export const parameterTable = {
   default_destination_concurrency_limit: count({
     default: "20",
     isPerTransport: true,
-    readBy: ["qmgr", "smtp-delivery"],
+    readBy: ["qmgr"],
     source: "postconf(5)",
     about: "Deliveries to one destination at once at most; 0: no limit.",
   }),
@@ -542,13 +535,6 @@ export const parameterTable = {
     source: "postconf(5)",
     about: "Time for RSET.",
   }),
-  smtp_quit_timeout: time({
-    default: "300s",
-    min: "1s",
-    readBy: ["smtp-delivery"],
-    source: "postconf(5)",
-    about: "Time for QUIT.",
-  }),
   smtp_helo_name: text({
     default: "$myhostname",
     form: {
@@ -711,12 +697,6 @@ export const parameterTable = {
     readBy: ["commands"],
     source: "postconf(5)",
     about: "Users who may list the queue.",
-  }),
-  authorized_flush_users: list({
-    default: "static:anyone",
-    readBy: [],
-    source: "postconf(5)",
-    about: "Users who may flush the queue.",
   }),
 
   // --------------------------------------------------------------------------------------------- the store

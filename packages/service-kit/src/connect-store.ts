@@ -25,11 +25,12 @@ export async function connectStore<Opened>(options: {
   readonly pause?: (ms: number, signal: AbortSignal) => Promise<void>;
 }): Promise<Opened | undefined> {
   const pause = options.pause ?? pauseFor;
+  const aborted = whenAborted(options.signal);
   let saidAtMs = Number.NEGATIVE_INFINITY;
   while (!options.signal.aborted) {
     try {
       // When draining starts meanwhile the process ends, and the opening with it.
-      return await Promise.race([options.open(), whenAborted(options.signal)]);
+      return await Promise.race([options.open(), aborted]);
     } catch (error) {
       if (!mayPass(error)) throw error;
       if (options.nowMs() - saidAtMs >= logPauseMs) {

@@ -8,8 +8,11 @@ const fake = process.env["FAKE"] ?? "";
 await runService("smtpd", async ({ parameters, log }) => {
   const server = createServer();
   const address = await listenOn(server, parameters.smtpd_listen);
-  if (fake === "throw")
-    setImmediate(() => Promise.reject(new Error("a bug at redis://u:canary@h")));
+  if (fake === "throw") {
+    setImmediate(() => {
+      throw new Error("a bug at redis://u:canary@h");
+    });
+  }
   return {
     listeners: [{ name: "smtp", address }],
     notReady: () => (fake === "unready" ? "not today" : undefined),

@@ -191,7 +191,7 @@ describe("openHttpServer", () => {
     ];
     for (const [status, init] of bad) {
       const answer = await call(server, "/send", init);
-      assert.equal(answer.status, status, String(init.body).slice(0, 40));
+      assert.equal(answer.status, status, JSON.stringify(init));
       assert.match(answer.type ?? "", /^application\/problem\+json/);
       assert.equal(answer.body["status"], status);
       assert.ok(answer.body["title"] !== undefined && answer.body["detail"] !== undefined);

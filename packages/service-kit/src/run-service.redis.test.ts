@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { on, once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { after, before, describe, it } from "node:test";
 import { Child, freePort, startRedis, waitFor } from "@postmq/testing";
@@ -141,6 +143,23 @@ describe("runService", () => {
     assert.equal((await service.child.exited).code, 70);
     assert.match(service.child.stdout, /error: Error: a bug at redis:\/\/\*\*\*@h\?/);
     assert.doesNotMatch(service.child.stdout + service.child.stderr, /canary/);
+  });
+
+  it("P10 drains and ends when the supervisor that started it is gone", async () => {
+    const orphan = fork(entry, [], {
+      env: {
+        PATH: process.env.PATH,
+        POSTMQ_REDIS_URL: redis.url,
+        POSTMQ_METRICS_LISTEN: "",
+        POSTMQ_SMTPD_LISTEN: "127.0.0.1:0",
+      },
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    });
+    for await (const [message] of on(orphan, "message")) {
+      if ((message as Report).type === "ready") break;
+    }
+    orphan.disconnect();
+    assert.deepEqual(await once(orphan, "exit"), [0, null]);
   });
 
   it("says why the service is not ready", async () => {

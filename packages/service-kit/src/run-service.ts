@@ -21,13 +21,11 @@ import { openStore } from "@postmq/queue-store";
 import type { Store } from "@postmq/queue-store";
 import { exitCodes, systemClock } from "@postmq/vocabulary";
 import { connectStore } from "./connect-store.ts";
+import { watchDrain } from "./drain-deadline.ts";
 import { exitStatusFor } from "./exit-status.ts";
 import { openHealthServer } from "./health-server.ts";
 import { declareProcessMetrics } from "./process-metrics.ts";
 import type { Service, ServiceContext, ServiceName } from "./service.ts";
-
-/** How long what is in flight may take to end after SIGTERM. Source: P10; below Kubernetes' default of 30 s. */
-const drainGraceMs = 25_000;
 
 /** One try to reach Redis; then it is said in the log, and tried again. */
 const connectTimeoutMs = 5_000;
@@ -39,7 +37,10 @@ export async function runService(name: ServiceName, start: Start): Promise<void>
   let log = openLog({ syslogName: "postmq", service: name });
   watchForBugs(() => log);
   const draining = drainSignal();
-  endWithin(drainGraceMs, draining, () => log);
+  watchDrain(draining, () => {
+    log.warning("not drained in time: ending with work in flight");
+    process.exit(exitCodes.tempFail);
+  });
   const warnings: string[] = [];
   let parameters: Parameters;
   try {
@@ -174,21 +175,6 @@ function whenAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
-
-/**
- * Ends the process when it has not ended by itself within the grace period after the drain began, wherever it hangs.
- *
- * Work in flight is left to its claims, which fall with this process's heartbeat.
- */
-function endWithin(graceMs: number, draining: AbortSignal, log: () => Log): void {
-  draining.addEventListener("abort", () => {
-    const timer = setTimeout(() => {
-      log().warning(`not drained within ${graceMs / 1000} s: ending with work in flight`);
-      process.exit(exitCodes.tempFail);
-    }, graceMs);
-    timer.unref();
   });
 }
 
