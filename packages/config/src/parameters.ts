@@ -106,24 +106,6 @@ function checkRelayRestrictions(items: readonly string[]): void {
   }
 }
 
-const noticeClasses = [
-  "bounce",
-  "2bounce",
-  "data",
-  "delay",
-  "policy",
-  "protocol",
-  "resource",
-  "software",
-];
-
-function checkNoticeClasses(items: readonly string[]): void {
-  const unknown = items.find((item) => !noticeClasses.includes(item));
-  if (unknown !== undefined) {
-    throw new BadValue(`"${unknown}" is none of ${noticeClasses.join(", ")}`);
-  }
-}
-
 function checkTransports(items: readonly string[]): void {
   const bad = items.find((item) => !/^[a-z0-9][a-z0-9-]*(?::(?:smtp|lmtp))?$/.test(item));
   if (bad !== undefined)
@@ -176,7 +158,7 @@ export const parameterTable = {
   }),
   mail_name: text({
     default: "postmq",
-    readBy: ["smtpd"],
+    readBy: ["smtpd", "pickup", "cleanup", "bounce"],
     source: 'postconf(5); Departs: "Postfix" there',
     about: "Name of the mail system in the greeting and in Received.",
   }),
@@ -188,7 +170,7 @@ export const parameterTable = {
   }),
   empty_address_recipient: text({
     default: "MAILER-DAEMON",
-    readBy: ["qmgr", "bounce", "commands"],
+    readBy: ["qmgr", "bounce", "showq", "commands"],
     source: "postconf(5)",
     about: "Stands in for the null address where a recipient is needed.",
   }),
@@ -634,14 +616,6 @@ export const parameterTable = {
     readBy: ["bounce"],
     source: "postconf(5)",
     about: "Local part of the sender of postmaster notices.",
-  }),
-  notify_classes: list({
-    default: "resource, software",
-    bounds: noticeClasses.join(", "),
-    check: checkNoticeClasses,
-    readBy: ["bounce"],
-    source: "postconf(5)",
-    about: "Which troubles the postmaster is told of.",
   }),
 
   // ------------------------------------------------------------------------------------ HTTP and commands
