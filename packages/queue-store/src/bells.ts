@@ -10,7 +10,7 @@
 import { Queue, Worker } from "bullmq";
 import type { Job } from "bullmq";
 import type { Redis } from "ioredis";
-import { bellQueues, panic } from "@postmq/vocabulary";
+import { bellQueues, PanicError } from "@postmq/vocabulary";
 import type { BellQueue, QueueId, RequestName } from "@postmq/vocabulary";
 import { Coalescer } from "./coalescer.ts";
 import type { Bell, BellListener, DeliveryBell } from "./contract.ts";
@@ -131,6 +131,12 @@ export class Bells implements AsyncDisposable {
         try {
           await handler(job.data);
         } catch (error) {
+          // A bug ends the process, wherever it shows; BullMQ would swallow it.
+          if (error instanceof PanicError) {
+            queueMicrotask(() => {
+              throw error;
+            });
+          }
           // A throwing processor would lose the ring; whoever handles rings logs its own trouble before this.
           this.#notice(
             "error",
@@ -171,7 +177,6 @@ export class Bells implements AsyncDisposable {
 /** For callers that ring and go on: a ring that fails is made good by a sweep. */
 export function ringAndForget(ring: Promise<void>, notice: BellNotice): void {
   ring.catch((error: unknown) => {
-    if (error instanceof Error && error.name === "PanicError") panic(error.message);
     notice("info", `a ring was lost: ${error instanceof Error ? error.message : String(error)}`);
   });
 }

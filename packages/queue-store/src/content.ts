@@ -109,6 +109,14 @@ export class StagedContentWriter implements ContentWriter {
   }
 }
 
+async function readChunk(redis: Redis, key: string, chunk: number): Promise<Buffer | null> {
+  try {
+    return await redis.hgetBuffer(key, String(chunk));
+  } catch (error) {
+    throw storeError(error);
+  }
+}
+
 /** Chunks in order. @throws PMQ_MESSAGE_UNREADABLE when one is missing. */
 export async function* readContent(
   redis: Redis,
@@ -116,7 +124,7 @@ export async function* readContent(
   content: ContentRef,
 ): AsyncIterable<Buffer> {
   for (let i = 0; i < content.chunks; i += 1) {
-    const chunk = await redis.hgetBuffer(contentKey(prefix, content.contentId), String(i));
+    const chunk = await readChunk(redis, contentKey(prefix, content.contentId), i);
     if (chunk === null) {
       throw new PostmqError("PMQ_MESSAGE_UNREADABLE", "a part of the content is missing", {
         facts: { contentId: content.contentId, chunk: i },

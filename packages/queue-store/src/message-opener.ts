@@ -71,9 +71,13 @@ export class MessageOpener {
   }
 
   async open(id: QueueId): Promise<Opened | NotOpened> {
-    await this.#heartbeat;
-    const first = await this.#tryOpen(id, false);
-    return first === "alone" ? this.#openAlone(id) : first;
+    try {
+      await this.#heartbeat;
+      const first = await this.#tryOpen(id, false);
+      return first === "alone" ? await this.#openAlone(id) : first;
+    } catch (error) {
+      throw storeError(error);
+    }
   }
 
   async #openAlone(id: QueueId): Promise<Opened | NotOpened> {
@@ -159,8 +163,13 @@ export class MessageOpener {
   }
 
   async park(opened: OpenedMessage, reason: string): Promise<void> {
-    await this.#park(opened.id, reason);
-    this.close(opened.id);
+    try {
+      await this.#park(opened.id, reason);
+    } catch (error) {
+      throw storeError(error);
+    } finally {
+      this.close(opened.id);
+    }
   }
 
   async giveBack(opened: { readonly id: QueueId }): Promise<void> {

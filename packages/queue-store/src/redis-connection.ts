@@ -9,7 +9,7 @@
  */
 import { once } from "node:events";
 import { Redis } from "ioredis";
-import { PostmqError } from "@postmq/vocabulary";
+import { PanicError, PostmqError } from "@postmq/vocabulary";
 import { redisUrlOptions } from "./redis-url.ts";
 
 const reconnectMaxMs = 1000;
@@ -73,6 +73,7 @@ const noRoom = ["OOM", "MISCONF"];
 /** What an error of ioredis or Redis means to a caller of the store. */
 export function storeError(error: unknown): PostmqError {
   if (error instanceof PostmqError) return error;
+  if (error instanceof PanicError) throw error;
   const text = error instanceof Error ? error.message : String(error);
   const word = text.split(/[\s:]/, 1)[0] ?? "";
   const options = { cause: error };

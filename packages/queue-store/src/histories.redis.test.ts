@@ -1,0 +1,235 @@
+import { after, before, describe, it } from "node:test";
+import type {
+  Delivering,
+  Fence,
+  ImportedMessage,
+  Scheduling,
+  Settlement,
+} from "@postmq/queue-store";
+import { seededRandom, startRedis, withStore } from "@postmq/testing";
+import type { RedisServer, StoreUnderTest } from "@postmq/testing";
+import { enhancedStatus } from "@postmq/vocabulary";
+import type { OutcomeKind, QueueId, RequestName } from "@postmq/vocabulary";
+import { assertConsistent, stored } from "./store.test-support.ts";
+
+const steps = 250;
+const heartbeatMs = 300;
+const statuses = { sent: "2.0.0", deferred: "4.2.0", failed: "5.1.1" } as const;
+
+/** One leader and some workers that do legal things in random order; workers die, leaders are replaced. */
+class History {
+  readonly #under: StoreUnderTest;
+  readonly #random: ReturnType<typeof seededRandom>;
+  readonly #scheduling: Scheduling;
+  readonly #active = new Map<QueueId, ImportedMessage>();
+  #out: RequestName[] = [];
+  #workers: { readonly delivering: Delivering; readonly die: () => Promise<void> }[] = [];
+  #held: {
+    readonly name: RequestName;
+    readonly recipients: readonly number[];
+    readonly worker: Delivering;
+  }[] = [];
+  #fence: Fence = "";
+
+  constructor(under: StoreUnderTest, seed: number) {
+    this.#under = under;
+    this.#random = seededRandom(seed);
+    this.#scheduling = under.store.scheduling();
+  }
+
+  #below(limit: number): number {
+    return Math.floor(this.#random.next() * limit);
+  }
+
+  async elect(): Promise<void> {
+    await this.#under.redis.cli("DEL", `postmq:{${this.#under.instanceName}}:leader`);
+    this.#fence = (await this.#under.store.leadership().acquire()) ?? "";
+    await this.#scheduling.reopenActive(this.#fence);
+    this.#active.clear();
+    this.#out = [];
+  }
+
+  async hire(): Promise<void> {
+    const store = await this.#under.openAnother({ processName: `worker${this.#below(1e6)}` });
+    this.#workers.push({
+      delivering: await store.delivering({ concurrency: 5 }),
+      die: async () => {
+        await store[Symbol.asyncDispose]();
+      },
+    });
+  }
+
+  async step(): Promise<void> {
+    const actions = [
+      () => this.#arrive(),
+      () => this.#import("incoming"),
+      () => this.#import("deferred"),
+      () => this.#dispatch(),
+      () => this.#claim(),
+      () => this.#claim(),
+      () => this.#end(),
+      () => this.#end(),
+      () => this.#settle(),
+      () => this.#reap(),
+    ];
+    const chance = this.#random.next();
+    if (chance < 0.02) return this.elect();
+    if (chance < 0.06 && this.#workers.length > 0) return this.#kill();
+    if (chance < 0.1 && this.#workers.length < 3) return this.hire();
+    await actions[this.#below(actions.length)]?.();
+  }
+
+  async #arrive(): Promise<void> {
+    const recipients = Array.from(
+      { length: 1 + this.#below(5) },
+      (_, i) => `u${i}@d${this.#below(3)}.example.com`,
+    );
+    await stored(this.#under.store.intake({ connections: 1 }), { recipients });
+  }
+
+  async #import(from: "incoming" | "deferred"): Promise<void> {
+    const imported = await this.#scheduling.importMessages({
+      fence: this.#fence,
+      from,
+      maxMessages: 5,
+      maxRecipients: 100,
+    });
+    await this.#scheduling.closeImport(this.#fence);
+    for (const message of imported) {
+      this.#active.set(message.id, message);
+      this.#out.push(...message.openRequests.map((request) => request.name));
+    }
+  }
+
+  async #dispatch(): Promise<void> {
+    const requests = [...this.#active.values()].flatMap((message) => {
+      const busy = new Set(message.openRequests.flatMap((request) => request.recipients));
+      const free = message.recipients
+        .map((recipient) => recipient.number)
+        .filter((number) => !busy.has(number));
+      const isOut = this.#out.some((name) => name.id === message.id);
+      if (isOut || free.length === 0 || this.#random.next() < 0.5) return [];
+      const cut = 1 + this.#below(free.length);
+      return [free.slice(0, cut), free.slice(cut)]
+        .filter((recipients) => recipients.length > 0)
+        .map((recipients) => ({
+          id: message.id,
+          messageGeneration: message.generation,
+          destination: { transport: "smtp", nexthop: "x" },
+          recipients,
+        }));
+    });
+    const names = await this.#scheduling.dispatch(this.#fence, requests);
+    this.#out.push(...names.filter((name) => name !== undefined));
+  }
+
+  async #claim(): Promise<void> {
+    const worker = this.#workers[this.#below(this.#workers.length)];
+    if (worker === undefined || this.#out.length === 0) return;
+    const names = this.#out.filter(() => this.#random.next() < 0.5);
+    const answers = await worker.delivering.claim(names);
+    for (const answer of answers) {
+      if (typeof answer === "string") continue;
+      const isNew = !this.#held.some(
+        (held) => held.name.id === answer.name.id && held.name.number === answer.name.number,
+      );
+      const recipients = answer.recipients.map((recipient) => recipient.number);
+      if (isNew) this.#held.push({ name: answer.name, recipients, worker: worker.delivering });
+    }
+  }
+
+  async #end(): Promise<void> {
+    const [held] = this.#held.splice(this.#below(this.#held.length), 1);
+    if (held === undefined) return;
+    if (this.#random.next() < 0.7 && !(await held.worker.markDotSent(held.name))) return;
+    const kinds: readonly OutcomeKind[] = ["sent", "sent", "deferred", "failed"];
+    await held.worker.end({
+      name: held.name,
+      end: "tried",
+      outcomes: held.recipients.map((recipient) => {
+        const kind = kinds[this.#below(kinds.length)] ?? "sent";
+        return { recipient, kind, status: enhancedStatus(statuses[kind]), reason: "x" };
+      }),
+      feedback: { kind: "good" },
+    });
+    this.#out = this.#out.filter(
+      (name) => name.id !== held.name.id || name.number !== held.name.number,
+    );
+  }
+
+  async #settle(): Promise<void> {
+    const settlements: Settlement[] = [];
+    for (const { id, generation } of this.#active.values()) {
+      if (this.#out.some((name) => name.id === id)) continue;
+      const dueMs = this.#under.store.clock.nowMs() - 1;
+      const defer = { id, generation, action: "defer", dueMs, countAttempt: true } as const;
+      const owe = { id, generation, action: "report", kind: "failure" } as const;
+      settlements.push(
+        { id, generation, action: "remove" },
+        this.#random.next() < 0.5 ? owe : defer,
+      );
+    }
+    const answers = await this.#scheduling.settle(this.#fence, settlements);
+    for (const [i, settlement] of settlements.entries()) {
+      if (answers[i] === "done" && settlement.action !== "report")
+        this.#active.delete(settlement.id);
+      if (answers[i] === "done" && settlement.action === "report")
+        await this.#report(settlement.id);
+    }
+  }
+
+  async #report(id: QueueId): Promise<void> {
+    const reporting = this.#reporting;
+    const opened = await reporting.open(id);
+    if (typeof opened === "object") await reporting.queue(opened, undefined);
+  }
+
+  get #reporting() {
+    this.#cachedReporting ??= this.#under.store.reporting();
+    return this.#cachedReporting;
+  }
+  #cachedReporting: ReturnType<StoreUnderTest["store"]["reporting"]> | undefined;
+
+  async #kill(): Promise<void> {
+    const [worker] = this.#workers.splice(this.#below(this.#workers.length), 1);
+    if (worker === undefined) return;
+    await worker.die();
+    this.#held = this.#held.filter((held) => held.worker !== worker.delivering);
+  }
+
+  async #reap(): Promise<void> {
+    const names = [...this.#out];
+    if (names.length === 0) return;
+    const answers = await this.#scheduling.reap(this.#fence, names, "retry");
+    const isOver = (name: RequestName) => {
+      const answer = answers[names.indexOf(name)];
+      return answer === "reaped" || answer === "ambiguous";
+    };
+    this.#out = this.#out.filter((name) => !isOver(name));
+  }
+}
+
+describe("random histories", () => {
+  let redis: RedisServer;
+  before(async () => {
+    redis = await startRedis({ appendfsync: "no" });
+  });
+  after(() => redis.stop());
+
+  for (const seed of [1, 20_261_121]) {
+    it(`P2, P12 keep every message in one queue and every index true (seed ${seed})`, () =>
+      withStore(
+        async (under) => {
+          const history = new History(under, seed);
+          await history.elect();
+          await history.hire();
+          for (let step = 0; step < steps; step += 1) {
+            await history.step();
+            if (step % 10 === 0) await assertConsistent(under);
+          }
+          await assertConsistent(under);
+        },
+        { redis, store: { heartbeatMs } },
+      ));
+  }
+});
