@@ -1,0 +1,37 @@
+/**
+ * Text from outside on its way into a header or a report: nothing in it can end a line or start a field.
+ *
+ * Source: spec security.md 3; RFC 5322 §2.1.1 (998 characters), RFC 3464 §2.1.1 (fields are ASCII), RFC 6533 §3.
+ */
+
+/** Control characters become '?', and without SMTPUTF8 so does everything beyond ASCII. */
+export function oneLine(text: string, mayBeUtf8: boolean): string {
+  const printable = text.replaceAll(/[\p{Cc}\u2028\u2029]/gu, "?");
+  return mayBeUtf8 ? printable : printable.replaceAll(/[^\u0020-\u007e]/gu, "?");
+}
+
+const wrapColumns = 79;
+/** A word longer than this is broken: no line may pass 998 characters. */
+const longestWord = 900;
+
+/** Breaks a line at blanks before column 79; further lines are indented by 4. Source: delivery.md §9 "Format". */
+export function wrap(text: string): string {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ").flatMap(breakWord)) {
+    const longer = line === "" ? word : `${line} ${word}`;
+    if (line.trim() !== "" && longer.length > wrapColumns) {
+      lines.push(line);
+      line = `    ${word}`;
+    } else {
+      line = longer;
+    }
+  }
+  lines.push(line);
+  return lines.join("\r\n");
+}
+
+function breakWord(word: string): readonly string[] {
+  const pieces = word.match(new RegExp(`.{1,${longestWord}}`, "gsu"));
+  return pieces ?? [word];
+}

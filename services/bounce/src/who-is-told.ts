@@ -1,0 +1,33 @@
+/**
+ * Which failures a sender is told of, and whether there is a sender to tell.
+ *
+ * Source: spec D28, D29, D30; RFC 3461 §4.1 (NOTIFY), RFC 5321 §4.5.5 (null reverse-path).
+ */
+import type { Recipient } from "@postmq/vocabulary";
+
+/** Without NOTIFY a failure is told; with it, only when FAILURE is among its words (D30). */
+export function wantsFailureReport(recipient: Pick<Recipient, "notify">): boolean {
+  const { notify } = recipient;
+  return notify === undefined || notify.length === 0 || notify.includes("FAILURE");
+}
+
+/**
+ * Why no report goes to this sender, or undefined when one may.
+ *
+ * The null sender never gets one: its mail is a report itself, and answering reports with reports has no end.
+ */
+export function whyNobodyIsTold(
+  sender: string,
+  names: { readonly myorigin: string; readonly doubleBounceSender: string },
+): string | undefined {
+  const address = sender.toLowerCase();
+  const origin = names.myorigin.toLowerCase();
+  if (address === "" || address === "mailer-daemon" || address === `mailer-daemon@${origin}`) {
+    return "its sender is the null address";
+  }
+  const doubleBounce = names.doubleBounceSender.toLowerCase();
+  if (address === doubleBounce || address === `${doubleBounce}@${origin}`) {
+    return "it is a notice to the postmaster itself";
+  }
+  return undefined;
+}
