@@ -169,8 +169,8 @@ class Attempt {
 
   /** Only those that no server has spoken about. */
   #applyNoServer(found: NoServer): void {
-    if (found.kind === "deferred") this.#trouble ??= found;
-    else this.#isCompleted = true;
+    if (found.kind === "deferred" && this.#trouble === undefined) this.#siteTrouble(found);
+    if (found.kind === "bounced") this.#isCompleted = true;
     for (const recipient of this.#pending) {
       if (this.#deferred.has(recipient.number)) continue;
       const kind = found.kind === "bounced" ? "failed" : "deferred";
@@ -263,7 +263,7 @@ class Attempt {
   #refuse(session: SmtpSession, recipients: readonly StoredRecipient[], why: Trouble): void {
     if (recipients.length > 0) this.#isCompleted = true;
     for (const recipient of recipients)
-      this.#report(recipient, { kind: "failed", ...why }, session);
+      this.#report(recipient, { ...why, kind: "failed" }, session);
   }
 
   /** UTF-8 in the sender or, where the client asked for SMTPUTF8, in a header. */
@@ -395,7 +395,7 @@ class Attempt {
   }
 
   #deferAll(why: Trouble): void {
-    for (const recipient of this.#pending) this.#report(recipient, { kind: "deferred", ...why });
+    for (const recipient of this.#pending) this.#report(recipient, { ...why, kind: "deferred" });
   }
 
   /** A deferral stands until another server says something else; the rest is final. */
@@ -442,7 +442,7 @@ class Attempt {
 
   #feedback(): SiteFeedback {
     if (this.#isCompleted) return { kind: "good" };
-    return this.#trouble === undefined ? { kind: "none" } : { kind: "trouble", ...this.#trouble };
+    return this.#trouble === undefined ? { kind: "none" } : { ...this.#trouble, kind: "trouble" };
   }
 }
 

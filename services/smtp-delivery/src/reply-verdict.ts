@@ -63,10 +63,10 @@ export function turnedAway(reply: SmtpReply, host: string, isPermanent: boolean)
   };
 }
 
-/** Codes after which a connection is not used again. */
+/** Codes of a refusal after which a connection is not used again (D9). */
 export function endsReuse(reply: SmtpReply): boolean {
   const { code } = reply;
-  return code < 200 || code > 599 || (code >= 500 && code <= 509) || code === 555;
+  return code < 400 || code > 599 || (code >= 500 && code <= 509) || code === 555;
 }
 
 /** Why a conversation broke off. */

@@ -1,0 +1,132 @@
+/**
+ * Micro-benchmark: what the delivery dialogue alone costs, without a store, against Postfix's smtp-sink.
+ *
+ * Run: `npx node services/smtp-delivery/bench/dialogue.ts [messages] [concurrency] [requests per job] [bytes]`.
+ * It prints microseconds of CPU (user and system) of this process per message: ours, ours with log lines, and nodemailer's own
+ * `send` over the same kind of kept connection. Compare within one run; the machine drifts. Findings:
+ * docs/decisions/004-delivery-dialogue.md.
+ */
+import { loadParameters } from "@postmq/config";
+import { openLog } from "@postmq/observability";
+import type { ClaimedRequest, Delivering } from "@postmq/queue-store";
+import { smtpSink } from "@postmq/testing";
+import type { SmtpSink } from "@postmq/testing";
+import { makeQueueId } from "@postmq/vocabulary";
+import type { RequestName } from "@postmq/vocabulary";
+import SMTPConnection from "nodemailer/lib/smtp-connection";
+
+import { attemptRecorder } from "../src/attempt-log.ts";
+import { DeliveryWorker } from "../src/delivery-worker.ts";
+import { systemResolver } from "../src/resolver.ts";
+
+const [messages = 20_000, concurrency = 20, perJob = 10, bytes = 4096] = process.argv
+  .slice(2)
+  .map(Number);
+const rounds = 5;
+
+const line = "The quick brown fox jumps over the lazy dog, once more.\r\n";
+const content = Buffer.from(
+  `From: <a@example.com>\r\nSubject: x\r\n\r\n${line.repeat(Math.ceil(bytes / line.length))}`,
+).subarray(0, bytes - 2);
+const inline = Buffer.concat([content, Buffer.from("\r\n")]);
+
+/** Marks wait for the next turn of the event loop, as they do when they travel in batches. */
+function fakeDelivering(nexthop: string): Delivering {
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+  const claimed = (name: RequestName): ClaimedRequest => ({
+    name,
+    destination: { transport: "smtp", nexthop },
+    arrivalMs: Date.now() - 5,
+    activeMs: Date.now() - 2,
+    createdMs: Date.now(),
+    envelope: { sender: "sender@example.com", origin: "smtp" },
+    recipients: [{ address: "recipient@example.net", number: 0, state: { kind: "todo" } }],
+    content: { contentId: name.id, sizeBytes: inline.length, chunks: 1 },
+    inline,
+  });
+  return {
+    worker: "bench",
+    claim: async (names) => {
+      await turn();
+      return names.map(claimed);
+    },
+    markDotSent: async () => {
+      await turn();
+      return true;
+    },
+    end: turn,
+    readContent: async function* none() {},
+    unwritten: () => [],
+    restore: turn,
+  };
+}
+
+/** @returns µs of CPU per message */
+async function measure(run: () => Promise<void>): Promise<number> {
+  const before = process.cpuUsage();
+  await run();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / messages;
+}
+
+async function ours(sink: SmtpSink, logs: boolean): Promise<number> {
+  const parameters = loadParameters({ env: {}, service: "smtp-delivery" });
+  const log = openLog({ syslogName: "postmq", service: "smtp", write: () => {} });
+  const worker = new DeliveryWorker({
+    parameters,
+    delivering: fakeDelivering(sink.relayhost),
+    resolver: systemResolver(),
+    log,
+    draining: new AbortController().signal,
+    nowMs: Date.now,
+    onAttempt: logs ? attemptRecorder(log, 2, undefined) : () => {},
+  });
+  let next = 0;
+  const lane = async () => {
+    while (next < messages) {
+      const names = Array.from({ length: perJob }, () => {
+        next += 1;
+        return { id: makeQueueId(Date.now() * 1000 + next, next), number: 0, generation: 1 };
+      });
+      await worker.serve(names);
+    }
+  };
+  const cost = await measure(async () => {
+    await Promise.all(Array.from({ length: concurrency }, lane));
+  });
+  await worker.drain(Promise.resolve());
+  return cost;
+}
+
+async function nodemailers(sink: SmtpSink): Promise<number> {
+  let next = 0;
+  const lane = async () => {
+    const connection = new SMTPConnection({ host: "127.0.0.1", port: sink.port, ignoreTLS: true });
+    await new Promise<void>((resolve) => connection.connect(() => resolve()));
+    while ((next += 1) <= messages) {
+      const envelope = {
+        from: "sender@example.com",
+        to: ["recipient@example.net"],
+        size: inline.length,
+      };
+      await new Promise<void>((resolve, reject) =>
+        connection.send(envelope, inline, (error) => (error ? reject(error) : resolve())),
+      );
+    }
+    connection.quit();
+  };
+  return await measure(async () => {
+    await Promise.all(Array.from({ length: concurrency }, lane));
+  });
+}
+
+await using sink = await smtpSink();
+await ours(sink, false);
+for (let round = 1; round <= rounds; round++) {
+  const costs = [await ours(sink, false), await ours(sink, true), await nodemailers(sink)];
+  const [plain, logged, theirs] = costs.map((cost) => cost.toFixed(1));
+  process.stdout.write(
+    `round ${round}: ours ${plain} µs, with log ${logged} µs, nodemailer ${theirs} µs\n`,
+  );
+}
+process.exit(0);

@@ -1,0 +1,118 @@
+import assert from "node:assert/strict";
+import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+
+import { FakeSmtpServer, waitFor } from "@postmq/testing";
+import type { StageEvent } from "@postmq/testing";
+
+import { request, requestName, startWorker } from "./delivery.test-support.ts";
+import { parseHeldOutcomes } from "./held-outcomes.ts";
+
+/** Holds a stage of the first connection until it is let go. */
+function gate(stage: StageEvent["stage"]) {
+  let open = () => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  let isReached = false;
+  return {
+    decide: async (event: StageEvent) => {
+      if (event.stage !== stage) return undefined;
+      isReached = true;
+      await opened;
+      return undefined;
+    },
+    reached: () => waitFor(() => isReached),
+    open,
+  };
+}
+
+describe("the end of a delivery process", () => {
+  it("P10: what is in flight ends, what has not begun is put back", async () => {
+    const dot = gate("dot");
+    await using server = await FakeSmtpServer.start({ decide: dot.decide });
+    const test = startWorker();
+    const served = test.serve(...[1, 2, 3].map((number) => request(number, server.relayhost)));
+    await dot.reached();
+    test.draining.abort();
+    dot.open();
+    await test.worker.drain(served);
+    assert.deepEqual(
+      test.delivering.ends.map(({ name, end }) => `${name.number} ${end}`),
+      ["1 tried", "2 putBack", "3 putBack"],
+    );
+    assert.equal(server.messages.length, 1);
+  });
+
+  it("P10: at the deadline what is before its dot is put back, and its dot never goes out", async () => {
+    const rcpt = gate("rcpt");
+    await using server = await FakeSmtpServer.start({ decide: rcpt.decide });
+    const test = startWorker({}, { drainDeadlineMs: 20 });
+    const served = test.serve(request(1, server.relayhost));
+    await rcpt.reached();
+    test.draining.abort();
+    await test.worker.drain(served);
+    assert.deepEqual(
+      test.delivering.ends.map(({ end }) => end),
+      ["putBack"],
+    );
+    rcpt.open();
+    await served;
+    assert.equal(server.messages.length, 0);
+    assert.equal(test.delivering.ends.length, 1);
+  });
+
+  it("P10: at the deadline what is after its dot is left to its claim", async () => {
+    const dot = gate("dot");
+    await using server = await FakeSmtpServer.start({ decide: dot.decide });
+    const test = startWorker({}, { drainDeadlineMs: 20 });
+    const served = test.serve(request(1, server.relayhost));
+    await dot.reached();
+    await test.worker.drain(served);
+    assert.deepEqual(test.delivering.ends, []);
+    dot.open();
+    await served;
+    assert.deepEqual(
+      test.delivering.ends.map(({ end }) => end),
+      ["tried"],
+    );
+  });
+
+  it("P5: outcomes that Redis has not taken go to data_directory and to the log", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "postmq-worker-"));
+    try {
+      await using server = await FakeSmtpServer.start();
+      const test = startWorker({ POSTMQ_DATA_DIRECTORY: directory }, { drainDeadlineMs: 20 });
+      test.delivering.written = () => new Promise(() => {});
+      const served = test.serve(request(1, server.relayhost));
+      await waitFor(() => test.delivering.ends.length === 1);
+      await test.worker.drain(served);
+      const [file = ""] = await readdir(join(directory, "outcomes"));
+      const held = parseHeldOutcomes(await readFile(join(directory, "outcomes", file), "utf8"));
+      assert.deepEqual(held, test.delivering.ends);
+      assert.ok(test.log.some((line) => /^error: .*recipient 0 sent 2\.0\.0/.test(line)));
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
+
+  it("11: a claim that fails is made again", async () => {
+    await using server = await FakeSmtpServer.start();
+    await using test = startWorker();
+    const { delivering } = test;
+    const claim = delivering.claim.bind(delivering);
+    let tries = 0;
+    delivering.claim = async (names) => {
+      tries += 1;
+      if (tries === 1) throw new Error("LOADING Redis is loading the dataset in memory");
+      return await claim(names);
+    };
+    await test.serve(request(1, server.relayhost));
+    assert.deepEqual(
+      delivering.ends.map(({ name }) => name),
+      [requestName(1)],
+    );
+  });
+});
