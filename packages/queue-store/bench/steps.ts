@@ -1,5 +1,5 @@
 /**
- * What each step of a message's way costs Redis and this process: `node packages/queue-store/bench/steps.ts [messages]`.
+ * What each step of a message's way costs Redis and this process: `node packages/queue-store/bench/steps.ts [messages] [domains]`.
  *
  * CPU of Redis from INFO cpu, of this process from process.cpuUsage(); microseconds per message. Batches as they
  * come at load: about 50 messages a script.
@@ -11,7 +11,7 @@ import { newMessage } from "../src/store.test-support.ts";
 
 const total = Number(process.argv[2] ?? 5000);
 const batch = 50;
-const domains = 50;
+const domains = Number(process.argv[3] ?? 50);
 
 await using redis = await startRedis();
 

@@ -15,7 +15,11 @@
 local claim = ARGV[2]
 call('SET', P .. ':w:' .. claim, '1', 'PX', ARGV[3])
 
-local function todo_recipients(id, text, rr, rg)
+local function todo_recipients(id, text, rr, rg, only, only_state)
+  if text == '0' then
+    if not only or is_done(only_state, rr) then return {} end
+    return { 0, only, only_state or '' }
+  end
   local found = {}
   for _, number in ipairs(recipient_numbers(text)) do
     local values = call('HMGET', recipient_key(id, number, rg), digits(number), 's' .. digits(number))
@@ -30,7 +34,7 @@ end
 
 local function claim_one(id, number, generation)
   local key = record_key(id)
-  local v = redis.pcall('HMGET', key, 'R' .. number, 'at', 'qe', 'ct', 'e', 'c', 'sz', 'ch', 'rr', 'rg', 'q')
+  local v = redis.pcall('HMGET', key, 'R' .. number, 'at', 'qe', 'ct', 'e', 'c', 'sz', 'ch', 'rr', 'rg', 'q', '0', 's0')
   if v.err or not v[1] then return { 'stale' } end
   local request = parse_request(v[1])
   if not request or request.generation ~= generation then return { 'stale' } end
@@ -46,7 +50,7 @@ local function claim_one(id, number, generation)
     if not inline or type(inline) ~= 'string' then return { 'unreadable' } end
   end
   return { 'claimed', request.transport, request.nexthop, v[2], v[3], v[4], v[5], content, v[7], v[8],
-    todo_recipients(id, request.recipients, v[9], v[10]), inline }
+    todo_recipients(id, request.recipients, v[9], v[10], v[12], v[13]), inline }
 end
 
 local answers = {}

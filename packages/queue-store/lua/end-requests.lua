@@ -27,12 +27,16 @@ while i <= #ARGV do
     answer = -1
   else
     local request = parse_request(v[1] or '')
-    if count > 0 then record_outcomes(id, outcomes) end
+    local fields = count > 0 and record_outcomes(id, outcomes) or {}
     if request and request.generation == generation and request.claim == claim then
       call('HDEL', key, 'R' .. number)
-      call('HSET', key, 'o', drop_open(v[2], number), 'la', digits(now_ms))
+      fields[#fields + 1] = 'o'
+      fields[#fields + 1] = drop_open(v[2], number)
+      fields[#fields + 1] = 'la'
+      fields[#fields + 1] = digits(now_ms)
       answer = 1
     end
+    call_long('HSET', key, fields, 6000)
   end
   if answer ~= 0 then
     tell_leader('ended', id, number, generation, how, ARGV[i + 7], ARGV[i + 8], ARGV[i + 9], ARGV[i + 4],

@@ -22,7 +22,11 @@ else
   ids = call('ZRANGEBYSCORE', P .. ':due', '-inf', digits(now_ms), 'LIMIT', 0, most)
 end
 
-local function undone_recipients(id, total, rr, rg)
+local function undone_recipients(id, total, rr, rg, only, only_state)
+  if total == 1 then
+    if not only or is_done(only_state, rr) then return 1, {} end
+    return 1, { 0, only, only_state or '' }
+  end
   local found, number = {}, 0
   while number < total and #found < most_recipients * 3 do
     local fields, to = {}, math.min(total - 1, number + 199)
@@ -63,7 +67,7 @@ local imported, opening = {}, {}
 for _, id in ipairs(ids) do
   local key = record_key(id)
   local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'ct', 'e', 'sz', 'n', 'u', 'fl', 'a', 'cr', 'oc', 'fin', 'sd',
-    'ds', 'lg', 'rr', 'rg', 'o')
+    'ds', 'lg', 'rr', 'rg', 'o', '0', 's0')
   local why
   if v.err or not (v[1] and tonumber(v[2]) and tonumber(v[3]) and tonumber(v[4]) and v[5] and tonumber(v[7])
     and tonumber(v[8]) and v[14] and v[15]) then
@@ -89,7 +93,7 @@ for _, id in ipairs(ids) do
       zrem_later(P .. ':due', id)
       call('HDEL', key, 'due')
     end
-    local next_number, recipients = undone_recipients(id, tonumber(v[7]), v[17], v[18])
+    local next_number, recipients = undone_recipients(id, tonumber(v[7]), v[17], v[18], v[20], v[21])
     opening[#opening + 1] = id
     imported[#imported + 1] = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
       v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]) }

@@ -29,7 +29,7 @@ local function defer_ambiguous(id, request)
   for _, number in ipairs(recipient_numbers(request.recipients)) do
     outcomes[#outcomes + 1] = { digits(number), 't', text }
   end
-  record_outcomes(id, outcomes)
+  call_long('HSET', record_key(id), record_outcomes(id, outcomes) or {}, 6000)
   return #outcomes
 end
 

@@ -11,7 +11,11 @@
 -- @include outcomes
 local outcomes = {}
 for i = 3, #ARGV, 3 do outcomes[#outcomes + 1] = { ARGV[i], ARGV[i + 1], ARGV[i + 2] } end
-local there = record_outcomes(ARGV[2], outcomes)
-if there then call('HSET', record_key(ARGV[2]), 'la', digits(now_ms)) end
+local fields = record_outcomes(ARGV[2], outcomes)
+if fields then
+  fields[#fields + 1] = 'la'
+  fields[#fields + 1] = digits(now_ms)
+  call_long('HSET', record_key(ARGV[2]), fields, 6000)
+end
 flush_indexes()
-return there and 1 or 0
+return fields and 1 or 0

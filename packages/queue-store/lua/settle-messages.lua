@@ -16,7 +16,7 @@
 local function remove(id, v)
   if not v[12] and (v[3] ~= '0' or (v[4] and v[4] ~= '0')) then return 'unfinished' end
   leave_queue('active', id, v[6], v[7], v[8])
-  call('ZREM', P .. ':owed', id)
+  if v[14] then call('ZREM', P .. ':owed', id) end
   delete_record(id, tonumber(v[9]), v[10], v[11] or id, v[8])
   return 'done'
 end
@@ -28,8 +28,10 @@ local function defer(id, v, due, count_attempt)
   enter_queue('deferred', id, v[5], v[6], v[7], v[8])
   zadd_later(P .. ':due', due, id)
   call('HSET', key, 'q', 'deferred', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms), 'due', due)
-  call('HDEL', key, 'bw')
-  call('ZREM', P .. ':owed', id)
+  if v[14] then
+    call('HDEL', key, 'bw')
+    call('ZREM', P .. ':owed', id)
+  end
   if count_attempt == '1' then call('HINCRBY', key, 'a', 1) end
   return 'done'
 end
@@ -44,7 +46,7 @@ end
 local answers = {}
 for i = 3, #ARGV, 5 do
   local id, action = ARGV[i], ARGV[i + 2]
-  local v = redis.pcall('HMGET', record_key(id), 'q', 'g', 'u', 'fl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'fin', 'o')
+  local v = redis.pcall('HMGET', record_key(id), 'q', 'g', 'u', 'fl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'fin', 'o', 'bw')
   local answer = 'stale'
   if not v.err and v[1] == 'active' and v[2] == ARGV[i + 1] then
     if action ~= 'corrupt' and v[13] and v[13] ~= '' then

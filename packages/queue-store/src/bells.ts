@@ -7,6 +7,7 @@
  *
  * Source: DESIGN §3 "Rings may be lost"; LIBRARIES §1; PROTOTYPE §5.
  */
+import { setTimeout as delay } from "node:timers/promises";
 import { Queue, Worker } from "bullmq";
 import type { Job } from "bullmq";
 import type { Redis } from "ioredis";
@@ -23,6 +24,8 @@ const stalledIntervalMs = 5_000;
 /** BullMQ would put a job away as failed after this many stalls; for a doorbell that would be a loss. */
 const maxStalledCount = 1_000_000;
 const ringOptions = { removeOnComplete: true, removeOnFail: true, attempts: 1 } as const;
+/** How long an orderly end waits for BullMQ. */
+const closingMs = 2_000;
 /** BullMQ's own event streams are not read here. */
 const eventsKept = 100;
 
@@ -59,6 +62,7 @@ export class Bells implements AsyncDisposable {
   readonly #notice: BellNotice;
   readonly #queues = new Map<BellQueue, Queue>();
   readonly #rings = new Map<BellQueue, Coalescer<QueueId, true>>();
+  readonly #ringing = new Set<Promise<unknown>>();
 
   constructor(redis: Redis, prefix: string, notice: BellNotice) {
     this.#redis = redis;
@@ -100,7 +104,13 @@ export class Bells implements AsyncDisposable {
       );
       this.#rings.set(name, coalescer);
     }
-    await coalescer.add(id);
+    const ringing = coalescer.add(id);
+    this.#ringing.add(ringing);
+    try {
+      await ringing;
+    } finally {
+      this.#ringing.delete(ringing);
+    }
   }
 
   async ringDelivery(bell: DeliveryBell): Promise<void> {
@@ -124,12 +134,15 @@ export class Bells implements AsyncDisposable {
     handler: (data: unknown) => Promise<void>,
   ): Promise<BellListener> {
     let lastSeenMs = performance.now();
+    const running = new Set<Promise<void>>();
     const worker = new Worker(
       name,
       async (job: Job<unknown>) => {
         lastSeenMs = performance.now();
+        const handled = handler(job.data);
+        running.add(handled);
         try {
-          await handler(job.data);
+          await handled;
         } catch (error) {
           // A bug ends the process, wherever it shows; BullMQ would swallow it.
           if (error instanceof PanicError) {
@@ -142,6 +155,8 @@ export class Bells implements AsyncDisposable {
             "error",
             `a handler of ${name} failed: ${error instanceof Error ? error.stack : String(error)}`,
           );
+        } finally {
+          running.delete(handled);
         }
       },
       {
@@ -163,15 +178,30 @@ export class Bells implements AsyncDisposable {
     });
     await worker.waitUntilReady();
     return {
-      close: () => worker.close(),
+      close: async () => {
+        const closed = worker.close();
+        await Promise.allSettled(running);
+        // While a connection is lost BullMQ waits for its fetch, which ends only when Redis is back: it then ends alone.
+        await atMost(closed, closingMs);
+      },
       silentMs: () =>
         worker.isRunning() ? performance.now() - lastSeenMs : Number.POSITIVE_INFINITY,
     };
   }
 
+  /** Lets rings that are on their way go out: a command that has just stored mail ends here. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await atMost(Promise.allSettled(this.#ringing), closingMs);
     await Promise.allSettled([...this.#queues.values()].map((queue) => queue.close()));
   }
+}
+
+/** Waits for it, but not longer than that. */
+async function atMost(promise: Promise<unknown>, ms: number): Promise<void> {
+  const waiting = new AbortController();
+  const late = delay(ms, undefined, { signal: waiting.signal }).catch(() => undefined);
+  await Promise.race([promise, late]);
+  waiting.abort();
 }
 
 /** For callers that ring and go on: a ring that fails is made good by a sweep. */

@@ -14,15 +14,22 @@
   A record's `ds` is its undone recipients by domain: "domain\ncount\ndomain\ncount".
 ]]
 local members, zincs = {}, {}
-local hashes = {}
+local domain_keys = {}
 
-local function domain_hash(domain)
-  local hash = hashes[domain]
-  if not hash then
-    hash = string.sub(redis.sha1hex(domain), 1, 16)
-    hashes[domain] = hash
+-- d, x or s of a queue and a domain; worked out once per script.
+local function domain_key(kind, queue, domain)
+  local prefix = kind .. queue
+  local keys = domain_keys[prefix]
+  if not keys then
+    keys = {}
+    domain_keys[prefix] = keys
   end
-  return hash
+  local key = keys[domain]
+  if not key then
+    key = P .. ':' .. kind .. ':' .. queue .. ':' .. string.sub(redis.sha1hex(domain), 1, 16)
+    keys[domain] = key
+  end
+  return key
 end
 
 -- The last word about a member of a key wins: a message may be touched several times in one script.
@@ -48,19 +55,17 @@ local function zincr_later(key, member, by)
 end
 
 local function enter_domain(queue, id, arrival, domain, count)
-  local hash = domain_hash(domain)
-  zadd_later(P .. ':d:' .. queue .. ':' .. hash, arrival, id)
+  zadd_later(domain_key('d', queue, domain), arrival, id)
   if count > 1 then
-    zadd_later(P .. ':x:' .. queue .. ':' .. hash, arrival, digits(count - 1) .. ':' .. id)
+    zadd_later(domain_key('x', queue, domain), arrival, digits(count - 1) .. ':' .. id)
   end
   zincr_later(P .. ':dn:' .. queue, domain, count)
 end
 
 local function leave_domain(queue, id, domain, count)
-  local hash = domain_hash(domain)
-  zrem_later(P .. ':d:' .. queue .. ':' .. hash, id)
+  zrem_later(domain_key('d', queue, domain), id)
   if count > 1 then
-    zrem_later(P .. ':x:' .. queue .. ':' .. hash, digits(count - 1) .. ':' .. id)
+    zrem_later(domain_key('x', queue, domain), digits(count - 1) .. ':' .. id)
   end
   zincr_later(P .. ':dn:' .. queue, domain, -count)
 end
@@ -69,7 +74,7 @@ end
 local function enter_queue(queue, id, arrival, sender_domain, summary, large)
   zadd_later(P .. ':q:' .. queue, arrival, id)
   zadd_later(P .. ':e:' .. queue, now_ms, id)
-  zadd_later(P .. ':s:' .. queue .. ':' .. domain_hash(sender_domain), arrival, id)
+  zadd_later(domain_key('s', queue, sender_domain), arrival, id)
   zincr_later(P .. ':sn:' .. queue, sender_domain, 1)
   if large then
     zadd_later(P .. ':l:' .. queue, arrival, id)
@@ -83,7 +88,7 @@ end
 local function leave_queue(queue, id, sender_domain, summary, large)
   zrem_later(P .. ':q:' .. queue, id)
   zrem_later(P .. ':e:' .. queue, id)
-  zrem_later(P .. ':s:' .. queue .. ':' .. domain_hash(sender_domain), id)
+  zrem_later(domain_key('s', queue, sender_domain), id)
   zincr_later(P .. ':sn:' .. queue, sender_domain, -1)
   if large then
     zrem_later(P .. ':l:' .. queue, id)

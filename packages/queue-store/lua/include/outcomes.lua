@@ -3,38 +3,50 @@
   queue, generation or claim the message has by then; a recipient that is done stays done (DESIGN §3).
 
   `outcomes` is a list of { number, kind ('s', 't', 'f'), state text after the kind }.
-  Returns false when the record is gone: then nothing is written, and no key is made.
+  Returns false when the record is gone: then nothing is written, and no key is made. Else the record's fields that
+  changed, flat, for the caller to write together with its own.
 ]]
 local function record_outcomes(id, outcomes)
   local key = record_key(id)
-  local v = call('HMGET', key, 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg')
+  local first = outcomes[1] and outcomes[1][1] or '0'
+  -- The first recipient is read along: most messages have no other.
+  local v = call('HMGET', key, 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg', first, 's' .. first)
   local queue, arrival, summary, round = v[1], v[2], v[3], v[6] or '0'
   if not queue then return false end
   local undone, failed = tonumber(v[4]), tonumber(v[5] or '0')
-  local counts, changed = {}, false
-  for _, outcome in ipairs(outcomes) do
-    local number = tonumber(outcome[1])
-    local chunk = recipient_key(id, number, v[7])
-    local old = call('HMGET', chunk, outcome[1], 's' .. outcome[1])
-    if old[1] and not is_done(old[2], round) then
-      if outcome[2] == 's' then
-        call('HSET', chunk, 's' .. outcome[1], 'd')
-      elseif outcome[2] == 't' then
-        call('HSET', chunk, 's' .. outcome[1], 't\n' .. outcome[3])
-      else
-        call('HSET', chunk, 's' .. outcome[1], 'f' .. round .. '\n' .. outcome[3])
+  local counts, changed, fields = {}, false, {}
+  for i, outcome in ipairs(outcomes) do
+    local number, text, kind = tonumber(outcome[1]), outcome[1], outcome[2]
+    local recipient, state = v[9], v[10]
+    if i > 1 or number >= recipients_per_chunk then
+      local old = call('HMGET', recipient_key(id, number, v[7]), text, 's' .. text)
+      recipient, state = old[1], old[2]
+    end
+    if recipient and not is_done(state, round) then
+      local new = 'd'
+      if kind == 't' then
+        new = 't\n' .. outcome[3]
+      elseif kind == 'f' then
+        new = 'f' .. round .. '\n' .. outcome[3]
         failed = failed + 1
       end
-      if outcome[2] ~= 't' then
+      if number < recipients_per_chunk then
+        fields[#fields + 1] = 's' .. text
+        fields[#fields + 1] = new
+      else
+        call('HSET', recipient_key(id, number, v[7]), 's' .. text, new)
+      end
+      if kind ~= 't' then
         undone = undone - 1
-        local domain = counted_domain(old[1])
+        local domain = counted_domain(recipient)
         counts[domain] = (counts[domain] or 0) + 1
         changed = true
       end
     end
   end
   if changed then
-    local fields = { 'u', digits(undone) }
+    fields[#fields + 1] = 'u'
+    fields[#fields + 1] = digits(undone)
     if v[8] then
       for domain, count in pairs(counts) do
         if call('HINCRBY', P .. ':md:' .. id, domain, -count) <= 0 then
@@ -42,13 +54,13 @@ local function record_outcomes(id, outcomes)
         end
       end
     else
-      fields[3], fields[4] = 'ds', shrink_domains(queue, id, arrival, summary, counts)
+      fields[#fields + 1] = 'ds'
+      fields[#fields + 1] = shrink_domains(queue, id, arrival, summary, counts)
     end
     if failed > 0 then
       fields[#fields + 1] = 'fl'
       fields[#fields + 1] = digits(failed)
     end
-    call('HSET', key, unpack(fields))
   end
-  return true
+  return fields
 end

@@ -55,25 +55,31 @@ local function drop_open(open, number)
   return table.concat(left, ' ')
 end
 
--- Content is shared by count (`refs`, absent: one); the last one takes it along.
-local function drop_content(content)
+-- Content is shared by count (`refs`, absent: one). True when this was the last one that named it.
+local function release_content(content)
   local key = P .. ':c:' .. content
   local references = call('HGET', key, 'refs')
   if references and tonumber(references) > 1 then
     call('HINCRBY', key, 'refs', -1)
-  else
-    call('UNLINK', key)
+    return false
   end
+  return true
+end
+
+local function drop_content(content)
+  if release_content(content) then call('UNLINK', P .. ':c:' .. content) end
 end
 
 -- Removes a record, its recipients and its content. The indexes are the caller's.
 local function delete_record(id, total, round, content, large)
-  call('UNLINK', record_key(id))
+  local keys = {}
   for number = recipients_per_chunk, total - 1, recipients_per_chunk do
-    call('UNLINK', recipient_key(id, number, round))
+    keys[#keys + 1] = recipient_key(id, number, round)
   end
-  if large then call('UNLINK', P .. ':md:' .. id) end
-  drop_content(content or id)
+  if large then keys[#keys + 1] = P .. ':md:' .. id end
+  if release_content(content or id) then keys[#keys + 1] = P .. ':c:' .. (content or id) end
+  call_long('UNLINK', record_key(id), keys, 4000)
+  if #keys == 0 then call('UNLINK', record_key(id)) end
 end
 
 -- Takes `counts` (domain -> recipients now done) out of a domain summary, and out of the queue's indexes.
