@@ -47,7 +47,7 @@ async function relayThroughPostfix(keepsConnections: boolean): Promise<void> {
   });
   await waitFor(() => sink.messages >= messages, {
     timeoutMs: 120_000,
-    describe: () => `${sink.messages} of ${messages}\n${system.logs.slice(-4000)}`,
+    describe: () => `${sink.messages} of ${messages}\n${system.lastLines()}`,
   });
   const recipients = (await sink.dumped()).flatMap((dump) => dump.recipients);
   assert.equal(recipients.length, messages);

@@ -103,7 +103,7 @@ describe("security 14: secrets", () => {
     // Four deliveries and two reports.
     await waitFor(() => sink.accepted.length >= 4, {
       timeoutMs: 15_000,
-      describe: () => `all mail\n${system.logs}`,
+      describe: () => `all mail\n${system.lastLines()}`,
     });
     await redis.kill9();
     await sendMail(system.smtpPort, testMail()).catch(() => undefined);

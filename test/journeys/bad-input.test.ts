@@ -155,7 +155,7 @@ describe("P8 bad input", () => {
     proxy.refuse(false);
     await waitFor(() => sink.accepted.length === 1, {
       timeoutMs: 20_000,
-      describe: () => `the dropped mail to arrive\n${system.logs}`,
+      describe: () => `the dropped mail to arrive\n${system.lastLines()}`,
     });
     await waitFor(async () => (await readdir(dropDirectory)).length === 0);
   });

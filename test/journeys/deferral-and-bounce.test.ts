@@ -54,7 +54,7 @@ describe("mail that is not taken at once", () => {
         const { stdout } = await system.command("mailq");
         return stdout.includes("450 4.2.1") && !stdout.includes(`${id}*`) && stdout;
       },
-      { timeoutMs: 15_000, describe: () => `the reason in mailq\n${system.logs}` },
+      { timeoutMs: 15_000, describe: () => `the reason in mailq\n${system.lastLines()}` },
     );
     const lines = listing.split("\n");
     assert.equal(
@@ -87,7 +87,7 @@ describe("mail that is not taken at once", () => {
     await sendMail(system.smtpPort, mail);
     const report = await waitFor(
       () => sink.accepted.find((message) => message.recipients.includes("author@src.example.com")),
-      { timeoutMs: 15_000, describe: () => `a report\n${system.logs}` },
+      { timeoutMs: 15_000, describe: () => `a report\n${system.lastLines()}` },
     );
     assert.equal(report.sender, "");
     assert.deepEqual(readReport(report.content), {
@@ -141,7 +141,7 @@ describe("mail that is too old", () => {
     await sendMail(system.smtpPort, mail);
     const report = await waitFor(() => sink.accepted.find(({ sender }) => sender === ""), {
       timeoutMs: 15_000,
-      describe: () => `an expiry report\n${system.logs}`,
+      describe: () => `an expiry report\n${system.lastLines()}`,
     });
     assert.deepEqual(readReport(report.content)?.recipients, ["busy@dest.example.com"]);
     assert.match(report.content.toString(), /mailbox is busy/);

@@ -35,7 +35,7 @@ describe("a first mail", () => {
   const arrivalOf = (recipient: string) =>
     waitFor(() => sink.accepted.find((message) => message.recipients.includes(recipient)), {
       timeoutMs: 15_000,
-      describe: () => `mail for ${recipient}\n${system.logs}`,
+      describe: () => `mail for ${recipient}\n${system.lastLines()}`,
     });
 
   it("arrives when it is handed in by SMTP", async () => {
@@ -144,7 +144,7 @@ describe(
           const all = await sink.dumped();
           return all.length === 3 && all;
         },
-        { timeoutMs: 15_000, describe: () => `three mails at the sink\n${system.logs}` },
+        { timeoutMs: 15_000, describe: () => `three mails at the sink\n${system.lastLines()}` },
       );
       for (const { content, recipients } of dumps) {
         assert.deepEqual(recipients, mail.to);

@@ -68,7 +68,7 @@ describe("fault 39: a message that kills its worker each time", () => {
       {
         timeoutMs: 60_000,
         everyMs: 50,
-        describe: () => `the poison to be parked\n${system.logs.slice(-6000)}`,
+        describe: () => `the poison to be parked\n${system.lastLines()}`,
       },
     );
     await ledger.settle({ timeoutMs: 20_000, refresh });
@@ -120,11 +120,11 @@ describe("fault 40: rubbish in Redis", () => {
     assert.equal((await sendMail(system.smtpPort, good)).code, 250);
     await waitFor(() => sink.accepted.some(({ content }) => testIdOf(content) === good.id), {
       timeoutMs: 20_000,
-      describe: () => `mail to flow past the rubbish\n${system.logs.slice(-6000)}`,
+      describe: () => `mail to flow past the rubbish\n${system.lastLines()}`,
     });
     await waitFor(async () => (await probeDepth(system.redis, "corrupt")) === 4, {
       timeoutMs: 20_000,
-      describe: () => `four messages in corrupt\n${system.logs.slice(-6000)}`,
+      describe: () => `four messages in corrupt\n${system.lastLines()}`,
     });
     for (const id of ids) assert.match(system.logs, new RegExp(`${id}: .*corrupt`), id);
     assert.equal(sink.accepted.length, 1);

@@ -254,7 +254,7 @@ class KillJourney implements AsyncDisposable {
       timeoutMs: 40_000,
       describe: () =>
         `${leastInFlight} deliveries in flight before killing ${victim}, seed ${this.#options.seed}` +
-        `, after ${this.#kills.join(" ")}\n${this.#system.logs.slice(-4000)}`,
+        `, after ${this.#kills.join(" ")}\n${this.#system.lastLines()}`,
     });
     const startMs = performance.now();
     if (victim === "redis") await this.#killRedis();
@@ -335,7 +335,7 @@ class KillJourney implements AsyncDisposable {
       },
       {
         timeoutMs: 45_000,
-        describe: () => `mail to flow again\n${this.#system.logs.slice(-4000)}`,
+        describe: () => `mail to flow again\n${this.#system.lastLines()}`,
       },
     );
     this.#recoveriesMs.push(performance.now() - startMs);

@@ -45,7 +45,7 @@ export async function restartInTurn(rounds: number): Promise<void> {
     const before = sink.accepted.length;
     await waitFor(() => sink.accepted.length > before + 10, {
       timeoutMs: 20_000,
-      describe: () => `mail to flow before ${name} stops\n${system.logs.slice(-4000)}`,
+      describe: () => `mail to flow before ${name} stops\n${system.lastLines()}`,
     });
     const service = system.service(name, index);
     assert.deepEqual(await service.terminate(), { code: 0, signal: null }, service.log);

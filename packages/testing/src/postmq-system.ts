@@ -183,6 +183,12 @@ export class PostmqSystem implements AsyncDisposable {
     return this.runs.map((run) => run.log).join("");
   }
 
+  /** The latest lines of all services by their time stamps, for the message of a failure. */
+  lastLines(count = 40): string {
+    const lines = this.logs.split("\n").filter((line) => line !== "");
+    return lines.toSorted().slice(-count).join("\n");
+  }
+
   /** Starts a further copy. @returns its index. */
   async add(name: ServiceName): Promise<number> {
     const index = this.#slots.filter((slot) => slot.name === name).length;
