@@ -7,6 +7,7 @@
  *
  * Source: DESIGN §7 `npm start`.
  */
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import {
@@ -131,9 +132,10 @@ function serviceEntry(service: ServiceName): string {
 
 /** Log lines in the form of those of the services, under the name of Postfix's supervisor. */
 function warning(syslogName: string): (text: string) => void {
+  const tag = `${hostname()} ${syslogName}/master[${process.pid}]`;
   return (text) => {
     const time = new Date(systemClock.nowMs()).toISOString();
-    process.stdout.write(`${time} ${syslogName}/master[${process.pid}]: warning: ${text}\n`);
+    process.stdout.write(`${time} ${tag}: warning: ${text}\n`);
   };
 }
 
