@@ -5,31 +5,39 @@ import { join } from "node:path";
 import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 
+import { waitFor } from "@postmq/testing";
+
 import { formatRequestName, parseRequestName, runAlone } from "./alone.ts";
 import { requestName } from "./delivery.test-support.ts";
 
-/** Runs a program alone; `out` is a file that it may write to. */
-async function alone(
-  source: string,
-  options: { readonly silenceLimitMs?: number; readonly draining?: AbortController } = {},
-) {
+type Options = {
+  readonly silenceLimitMs?: number;
+  readonly draining?: AbortController;
+  /** Run while the process runs, with a reader of what it said so far. */
+  readonly meanwhile?: (said: () => Promise<string>) => Promise<void>;
+};
+
+/** Runs a program alone. It says things by `say`. */
+async function alone(source: string, options: Options = {}) {
   const directory = await mkdtemp(join(tmpdir(), "postmq-alone-"));
   try {
     const out = join(directory, "out");
+    const said = () => readFile(out, "utf8").catch(() => "");
     await writeFile(
       join(directory, "entry.mjs"),
       `import { writeFileSync } from "node:fs";
        const say = (text) => writeFileSync(${JSON.stringify(out)}, text);\n${source}`,
     );
     const notices: string[] = [];
-    await runAlone(requestName(7), {
+    const gone = runAlone(requestName(7), {
       entry: pathToFileURL(join(directory, "entry.mjs")),
       draining: (options.draining ?? new AbortController()).signal,
       onNotice: (_, text) => notices.push(text),
       ...(options.silenceLimitMs === undefined ? {} : { silenceLimitMs: options.silenceLimitMs }),
     });
-    const said = await readFile(out, "utf8").catch(() => "");
-    return { notices, said };
+    await options.meanwhile?.(said);
+    await gone;
+    return { notices, said: await said() };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -69,12 +77,13 @@ describe("trying a message alone", () => {
     const draining = new AbortController();
     const { said } = await alone(
       `process.on("SIGTERM", () => { say("asked to end"); process.disconnect(); });
-       process.send("ready");
-       process.on("message", () => {});`,
+       process.on("message", () => {});
+       say("ready");`,
       {
-        get draining() {
-          setTimeout(() => draining.abort(), 500);
-          return draining;
+        draining,
+        meanwhile: async (sofar) => {
+          await waitFor(async () => (await sofar()) === "ready");
+          draining.abort();
         },
       },
     );
