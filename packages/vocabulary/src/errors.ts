@@ -44,7 +44,10 @@ export class PostmqError extends Error {
   constructor(
     code: ErrorCode,
     message: string,
-    options: { readonly facts?: Readonly<Record<string, string | number | boolean>>; readonly cause?: unknown } = {},
+    options: {
+      readonly facts?: Readonly<Record<string, string | number | boolean>>;
+      readonly cause?: unknown;
+    } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;

@@ -1,7 +1,12 @@
 export { systemClock } from "./clock.ts";
 export type { Clock } from "./clock.ts";
 export { outcomeKinds, requestEnds } from "./delivery-outcome.ts";
-export type { OutcomeKind, RecipientOutcome, RequestEnd, SiteFeedback } from "./delivery-outcome.ts";
+export type {
+  OutcomeKind,
+  RecipientOutcome,
+  RequestEnd,
+  SiteFeedback,
+} from "./delivery-outcome.ts";
 export { destinationKey, requestStates } from "./delivery-request.ts";
 export type { Destination, RequestName, RequestState } from "./delivery-request.ts";
 export { enhancedStatus, parseEnhancedStatus } from "./enhanced-status.ts";
@@ -23,5 +28,11 @@ export type {
 export { panic, PanicError } from "./panic.ts";
 export { makeQueueId, parseQueueId, queueIdTimeUs } from "./queue-id.ts";
 export type { QueueId } from "./queue-id.ts";
-export { bellQueues, isMessageQueue, listedQueues, messageQueues, queueMoves } from "./queue-name.ts";
+export {
+  bellQueues,
+  isMessageQueue,
+  listedQueues,
+  messageQueues,
+  queueMoves,
+} from "./queue-name.ts";
 export type { BellQueue, MessageQueue, QueueMove } from "./queue-name.ts";

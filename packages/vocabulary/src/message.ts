@@ -61,8 +61,18 @@ export type Recipient = {
  */
 export type RecipientState =
   | { readonly kind: "todo" }
-  | { readonly kind: "deferred"; readonly status: EnhancedStatus; readonly reason: string; readonly remote?: RemoteReply }
-  | { readonly kind: "failed"; readonly status: EnhancedStatus; readonly reason: string; readonly remote?: RemoteReply }
+  | {
+      readonly kind: "deferred";
+      readonly status: EnhancedStatus;
+      readonly reason: string;
+      readonly remote?: RemoteReply;
+    }
+  | {
+      readonly kind: "failed";
+      readonly status: EnhancedStatus;
+      readonly reason: string;
+      readonly remote?: RemoteReply;
+    }
   | { readonly kind: "done" };
 
 /** What the remote server said, for reports: its name and its reply as one line. */
