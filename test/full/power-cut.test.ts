@@ -51,7 +51,11 @@ describe("fault 13: a power cut", { skip: !hasStrace() && "strace is not install
     const before = sink.accepted.length;
     await waitFor(() => sink.accepted.length > before + 50, { timeoutMs: 60_000 });
     await flow.stop();
-    const report = await ledger.settle({ timeoutMs: 60_000, refresh: ledgerReader(ledger, sink) });
+    const report = await ledger.settle({
+      timeoutMs: 60_000,
+      refresh: ledgerReader(ledger, sink),
+      describe: () => system.lastLines(),
+    });
     context.diagnostic(
       `${report.accepted} accepted, ${report.delivered} delivered, ${report.duplicates.size} doubled, ` +
         `${inFlight} in flight; ${lostBytes} unsynced bytes cut`,

@@ -115,7 +115,11 @@ describe("a first mail", () => {
           : Buffer.concat([body, Buffer.from("\r\n")]);
       assert.ok(bodyOf(arrived.content).equals(want), `${name} arrived changed`);
     }
-    const report = await ledger.settle({ timeoutMs: 5000, refresh: ledgerReader(ledger, sink) });
+    const report = await ledger.settle({
+      timeoutMs: 5000,
+      refresh: ledgerReader(ledger, sink),
+      describe: () => system.lastLines(),
+    });
     assert.equal(report.duplicates.size, 0);
   });
 

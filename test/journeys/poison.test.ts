@@ -71,7 +71,7 @@ describe("fault 39: a message that kills its worker each time", () => {
         describe: () => `the poison to be parked\n${system.lastLines()}`,
       },
     );
-    await ledger.settle({ timeoutMs: 20_000, refresh });
+    await ledger.settle({ timeoutMs: 20_000, refresh, describe: () => system.lastLines() });
     assert.ok(neighbours > 10);
     assert.equal(supervisor.deaths(), 2, "crashes of the worker that had it among others");
     assert.match(system.logs, new RegExp(`${id}: .*corrupt`));

@@ -49,12 +49,16 @@ describe("fault 6: two qmgrs", () => {
       await send(system, ledger, 60);
       system.service("qmgr", frozen).freeze();
       await send(system, ledger, 60);
-      await ledger.settle({ timeoutMs: 15_000, refresh });
+      await ledger.settle({ timeoutMs: 20_000, refresh, describe: () => system.lastLines() });
       fences.add(await system.redis.cli("GET", "postmq:{default}:fence"));
       await send(system, ledger, 60);
       system.service("qmgr", frozen).thaw();
     }
-    const report = await ledger.settle({ timeoutMs: 15_000, refresh });
+    const report = await ledger.settle({
+      timeoutMs: 15_000,
+      refresh,
+      describe: () => system.lastLines(),
+    });
     assert.equal(report.accepted, 540);
     assert.deepEqual([...report.duplicates], []);
     assert.deepEqual(report.unknown, []);
@@ -71,7 +75,11 @@ describe("fault 6: two qmgrs", () => {
     const ledger = new Ledger();
     await system.service("qmgr", 0).terminate();
     await send(system, ledger, 5);
-    await ledger.settle({ timeoutMs: 10_000, refresh: ledgerReader(ledger, sink) });
+    await ledger.settle({
+      timeoutMs: 10_000,
+      refresh: ledgerReader(ledger, sink),
+      describe: () => system.lastLines(),
+    });
   });
 });
 
@@ -111,10 +119,10 @@ describe("fault 9: a frozen worker", () => {
     assert.ok(beforeDot.length > 0, "nothing was claimed when it froze");
     assert.ok(afterDot.size > 0, "nothing was at dot-sent when it froze");
     isSlow = false;
-    await ledger.settle({ timeoutMs: 30_000, refresh });
+    await ledger.settle({ timeoutMs: 30_000, refresh, describe: () => system.lastLines() });
     frozen.thaw();
     await send(system, ledger, 20);
-    await ledger.settle({ timeoutMs: 15_000, refresh });
+    await ledger.settle({ timeoutMs: 15_000, refresh, describe: () => system.lastLines() });
     assert.deepEqual(await system.stop(), []);
     refresh();
     const report = ledger.report();

@@ -52,7 +52,11 @@ export async function restartInTurn(rounds: number): Promise<void> {
     await system.restart(name, index);
   }
   await flow.stop();
-  const report = await ledger.settle({ timeoutMs: 30_000, refresh: ledgerReader(ledger, sink) });
+  const report = await ledger.settle({
+    timeoutMs: 30_000,
+    refresh: ledgerReader(ledger, sink),
+    describe: () => system.lastLines(),
+  });
   assert.deepEqual([...report.duplicates], []);
   assert.deepEqual(report.contradictions, []);
   assert.deepEqual(report.unknown, []);

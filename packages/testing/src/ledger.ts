@@ -77,6 +77,8 @@ export class Ledger {
     readonly timeoutMs: number;
     /** Enters new deliveries and bounces; called at each look. */
     readonly refresh?: () => void | Promise<void>;
+    /** More for the message of a failure, e.g. the latest log lines. */
+    readonly describe?: () => string;
   }): Promise<LedgerReport> {
     await waitFor(
       async () => {
@@ -89,7 +91,7 @@ export class Ledger {
         describe: () => {
           const { lost, accepted } = this.report();
           const sample = lost.slice(0, 5).join(", ");
-          return `an outcome of ${lost.length} of ${accepted} accepted recipients: ${sample} …`;
+          return `an outcome of ${lost.length} of ${accepted} accepted recipients: ${sample} …\n${options.describe?.() ?? ""}`;
         },
       },
     );

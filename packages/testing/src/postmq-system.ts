@@ -45,7 +45,7 @@ export type PostmqOptions = {
     name: ServiceName,
     index: number,
   ) => Readonly<Record<string, string>> | undefined;
-  /** Default 20 000. */
+  /** Default 60 000. */
   readonly readyTimeoutMs?: number;
 };
 
@@ -232,7 +232,7 @@ export class PostmqSystem implements AsyncDisposable {
         return latest().every((service) => service.isReady || !service.isRunning);
       },
       {
-        timeoutMs: this.#options.readyTimeoutMs ?? 20_000,
+        timeoutMs: this.#options.readyTimeoutMs ?? 60_000,
         describe: () => {
           const late = latest().filter((service) => !service.isReady);
           return `ready of ${late.map((service) => `${service.name}:\n${service.log}`).join()}`;
