@@ -37,9 +37,9 @@ import type { Decision, SettlementLimits } from "./settlement.ts";
 export type JobOut = {
   readonly slot: Slot;
   readonly isAlone: boolean;
-  readonly startedMs: number;
-  /** Requests it was dispatched with; 0 for an adopted one, whose pace says nothing. */
-  readonly dispatched: number;
+  /** Requests that have ended, and when the first one had. */
+  endedRequests: number;
+  firstEndMs: number;
   readonly requests: Set<RequestOut>;
   /** When to ask where it stands, and how long to wait until the next time. */
   checkAfterMs: number;
@@ -260,8 +260,8 @@ export class ActiveQueue {
     const out: JobOut = {
       slot: job.slot,
       isAlone: job.isAlone,
-      startedMs: nowMs,
-      dispatched: job.entries.length,
+      endedRequests: 0,
+      firstEndMs: 0,
       requests: new Set(),
       checkAfterMs: nowMs + this.#options.checkAfterMs,
       checkPauseMs: this.#options.checkAfterMs,
@@ -312,8 +312,8 @@ export class ActiveQueue {
     const job: JobOut = {
       slot: this.#scheduler.adopt(destinationKey(open.destination), open.destination),
       isAlone: false,
-      startedMs: nowMs,
-      dispatched: 0,
+      endedRequests: 0,
+      firstEndMs: 0,
       requests: new Set(),
       checkAfterMs: nowMs,
       checkPauseMs: this.#options.checkAfterMs,
@@ -396,9 +396,14 @@ export class ActiveQueue {
     this.#requests.delete(requestKey(request.name));
     if (request.entry.message.phase === "gone") this.#closeEntry(request.entry);
     job.requests.delete(request);
+    job.endedRequests += 1;
+    if (job.endedRequests === 1) job.firstEndMs = nowMs;
     if (job.requests.size > 0) return;
     this.#jobs.delete(job);
-    this.#scheduler.release(job.slot, { requests: job.dispatched, tookMs: nowMs - job.startedMs });
+    this.#scheduler.release(job.slot, {
+      requests: job.endedRequests - 1,
+      tookMs: nowMs - job.firstEndMs,
+    });
   }
 
   #endEntry(entry: Entry): void {

@@ -9,7 +9,7 @@ import type { Entry } from "./message.ts";
 import { mustGoAlone } from "./message.ts";
 
 /** How much one new measurement counts against the ones before it. */
-const paceWeight = 0.2;
+const paceWeight = 0.5;
 
 export class DestinationQueue {
   readonly name: string;
@@ -41,7 +41,7 @@ export class DestinationQueue {
     return this.busy === 0 && this.waiting === 0;
   }
 
-  /** What a request took lately, in ms; undefined before the first job has ended. */
+  /** What a request took lately, in ms; undefined before a job of several has ended. */
   get msPerRequest(): number | undefined {
     return this.#pace;
   }
@@ -75,9 +75,9 @@ export class DestinationQueue {
     return taken;
   }
 
-  /** A job of so many requests took so long. */
-  measure(requests: number, tookMs: number): void {
-    const pace = tookMs / requests;
+  /** So many requests took so long, one after another. */
+  measure(served: { readonly requests: number; readonly tookMs: number }): void {
+    const pace = served.tookMs / served.requests;
     this.#pace = this.#pace === undefined ? pace : this.#pace + (pace - this.#pace) * paceWeight;
   }
 

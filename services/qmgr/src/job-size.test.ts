@@ -25,7 +25,7 @@ describe("jobSize", () => {
   it("holds a job to some 200 ms of work at the destination's pace", () => {
     const busy = { ...idle, waiting: 5000, totalWaiting: 5000 };
     assert.equal(jobSize({ ...busy, msPerRequest: 20 }), 10);
-    assert.equal(jobSize({ ...busy, msPerRequest: 1000 }), 1);
+    assert.equal(jobSize({ ...busy, msPerRequest: 1000 }), 2);
     assert.equal(jobSize({ ...busy, msPerRequest: undefined }), 10);
     assert.equal(jobSize({ ...busy, msPerRequest: 0.1 }), 100);
   });

@@ -13,6 +13,8 @@ const jobWorkMs = 200;
 /** For a destination whose speed is not yet known. */
 const unknownSpeedMax = 10;
 const absoluteMax = 100;
+/** Only a job of several tells of the pace: without this one slow moment would be remembered for ever. */
+const slowestMax = 2;
 
 export type JobSizeInput = {
   /** Requests waiting at this destination. */
@@ -38,5 +40,6 @@ export function jobSize(input: JobSizeInput): number {
 
 function maxJobSize(msPerRequest: number | undefined): number {
   if (msPerRequest === undefined) return unknownSpeedMax;
-  return Math.min(absoluteMax, Math.floor(jobWorkMs / Math.max(msPerRequest, 1)));
+  const fits = Math.floor(jobWorkMs / Math.max(msPerRequest, 1));
+  return Math.max(slowestMax, Math.min(absoluteMax, fits));
 }

@@ -25,6 +25,12 @@ export type Job = {
   readonly isAlone: boolean;
 };
 
+/**
+ * What a job tells of its destination's speed: so many requests ended in so many ms after the first one had. So the
+ * time that it waited for a worker does not count, and a job of one request tells nothing.
+ */
+export type JobPace = { readonly requests: number; readonly tookMs: number };
+
 export interface Scheduler {
   /** Deliveries that live workers can run at once. */
   capacity: number;
@@ -39,8 +45,8 @@ export interface Scheduler {
   take(maxRequests: number): readonly Job[];
   /** A request that was out before this leader counts as a job of its own. */
   adopt(queueName: string, destination: Destination): Slot;
-  /** A job has ended; it served so many requests in so many ms (0 requests: nothing to learn from it). */
-  release(slot: Slot, served: { readonly requests: number; readonly tookMs: number }): void;
+  /** A job has ended. */
+  release(slot: Slot, pace: JobPace): void;
 }
 
 /** Jobs out for each delivery that workers can run: one running, one on its way. */
@@ -107,10 +113,10 @@ export class FifoScheduler implements Scheduler {
     return { queue };
   }
 
-  release({ queue }: Slot, served: { readonly requests: number; readonly tookMs: number }): void {
+  release({ queue }: Slot, pace: JobPace): void {
     queue.busy -= 1;
     this.jobsOut -= 1;
-    if (served.requests > 0) queue.measure(served.requests, served.tookMs);
+    if (pace.requests > 0) queue.measure(pace);
     this.#settleTurn(queue);
   }
 

@@ -178,7 +178,10 @@ describe("the scheduler under random faults", () => {
           .filter(({ queue }) => queue !== "corrupt")
           .slice(0, 5);
         throw new Error(
-          `seed ${seed}: ${JSON.stringify(states)}\n${play.leading.log.lines.filter((line)=>/the term|events/.test(line)).slice(-5).join("\n")}`,
+          `seed ${seed}: ${JSON.stringify(states)}\n${play.leading.log.lines
+            .filter((line) => /the term|events/.test(line))
+            .slice(-5)
+            .join("\n")}`,
           { cause: error },
         );
       }
