@@ -20,7 +20,7 @@ LABEL org.opencontainers.image.title="postmq" \
   org.opencontainers.image.description="Postfix's queue architecture on Redis"
 WORKDIR /app
 COPY --from=packages /app /app
-COPY docker/ready.ts docker/ready.ts
+COPY docker/ready.ts docker/make-token.ts docker/
 ENV NODE_ENV=production \
   PATH="/app/node_modules/.bin:${PATH}" \
   # In a container each process has an address of its own, so all use the same ports.
