@@ -264,7 +264,9 @@ export class Term {
     if (this.#isOver || messages.length === 0) return !this.#isOver;
     this.#addMessages(messages);
     this.#turns.succeeded(from);
-    if (messages.length >= maxMessages) this.#turns.want(from);
+    // One that a leader may have died over comes alone, whatever stands behind it.
+    const mayBeMore = messages.length === 1 || messages.length >= maxMessages;
+    if (mayBeMore) this.#turns.want(from);
     await scheduling.closeImport(fence);
     return true;
   }
