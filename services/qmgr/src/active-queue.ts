@@ -176,7 +176,6 @@ export class ActiveQueue {
       this.#scheduler.abandon(entry);
       this.#closeEntry(entry);
     }
-    message.entries = [];
   }
 
   #closeEntry(entry: Entry): void {

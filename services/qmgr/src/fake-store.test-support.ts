@@ -464,12 +464,28 @@ export class FakeStore implements Scheduling, Leadership {
 
   async readEvents(waitMs: number): Promise<LeaderEvents> {
     await this.#call("readEvents");
+    const { fence } = this;
     if (this.#events.length === 0 && !this.#hasGap && waitMs > 1) await this.#arrival.promise;
+    if (fence !== this.fence) return { events: [], gap: false };
     const events = this.#events;
     const gap = this.#hasGap;
     this.#events = [];
     this.#hasGap = false;
     return { events, gap };
+  }
+
+  /** The same for one leader: each reads a stream position of its own, so one that was replaced takes no events away. */
+  seenBy(fence: Fence): Scheduling {
+    return new Proxy<Scheduling>(this, {
+      get: (_, name: keyof Scheduling) => {
+        if (name !== "readEvents") return this[name].bind(this);
+        return async (waitMs: number): Promise<LeaderEvents> => {
+          if (fence === String(this.fence)) return this.readEvents(waitMs);
+          await this.#arrival.promise;
+          return { events: [], gap: false };
+        };
+      },
+    });
   }
 
   async startEvents(): Promise<void> {

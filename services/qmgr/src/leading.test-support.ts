@@ -107,7 +107,7 @@ export class Leading {
     const scheduler = new FifoScheduler(() => limits.destination);
     const term = new Term({
       fence,
-      scheduling: this.store,
+      scheduling: this.store.seenBy(fence),
       leadership: this.store,
       scheduler,
       openActive: (onStuck) => this.#openActive(scheduler, onStuck),
