@@ -208,8 +208,6 @@ export class Dialogue {
   /** The connection is gone, by whomever. */
   disconnected(): void {
     if (!this.#isFarewell) this.#lose("lost connection");
-    this.#message?.abort();
-    this.#message = undefined;
     logDisconnect(this.#context.log, this.#client, this.#statistics.byName());
     this.#context.metrics.disconnects.increment();
   }
@@ -290,6 +288,7 @@ export class Dialogue {
       id: intake.newId(),
       arrivalMs: clock.nowMs(),
       context: this.#context.isOwnAddress(this.#client.address) ? "local" : "remote",
+      isBareNewlineRefused: this.#refusesBareNewline,
     });
     this.#mode = "content";
     return "354 End data with <CR><LF>.<CR><LF>";
@@ -365,19 +364,23 @@ export class Dialogue {
   }
 
   get #refusesBareNewline(): boolean {
-    return this.#context.settings.message.bareNewline === "reject" && !this.#isTrusted;
+    return this.#context.settings.rejectBareNewline && !this.#isTrusted;
   }
 
   /** Counts a refusal as an error, softens it, and ends a session with too many errors. */
   #judged(reply: Reply): Reply {
-    if (!isFailure(reply)) return reply;
-    const { settings, metrics } = this.#context;
+    const { settings } = this.#context;
+    const shown = isFailure(reply) ? this.#countedRefusal(reply) : reply;
+    if (this.#mode !== "commands" || !this.#limits.isExhausted) return shown;
+    return this.#farewell(`${shown}\r\n421 4.7.0 ${settings.myhostname} Error: too many errors`);
+  }
+
+  #countedRefusal(reply: Reply): Reply {
     if (!this.#isErrorForgiven) this.#limits.countError();
     this.#isErrorForgiven = false;
     const shown = this.#soft(reply);
-    metrics.rejects.increment({ code: replyCode(shown) });
-    if (this.#mode !== "commands" || !this.#limits.isExhausted) return shown;
-    return this.#farewell(`${shown}\r\n421 4.7.0 ${settings.myhostname} Error: too many errors`);
+    this.#context.metrics.rejects.increment({ code: replyCode(shown) });
+    return shown;
   }
 
   #soft(reply: Reply): Reply {
@@ -394,6 +397,7 @@ export class Dialogue {
     const after = this.#message === undefined ? this.#stage : this.#contentStage(this.#message);
     logLostConnection(this.#context.log, this.#client, { after, how });
     this.#context.metrics.lostConnections.increment({ after_stage: this.#stage });
+    this.#message?.abort();
     this.#mode = "closed";
     this.#isFarewell = true;
   }

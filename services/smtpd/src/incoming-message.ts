@@ -23,8 +23,6 @@ import type { Reply } from "./reply.ts";
 export type MessageSettings = {
   /** Bytes; 0: no limit. */
   readonly messageSizeLimit: number;
-  /** What a bare LF in content means: `reject` refuses the message. */
-  readonly bareNewline: "normalize" | "reject";
   readonly rewriting: RewritingParameters;
 };
 
@@ -37,6 +35,8 @@ export type MessageParts = {
   readonly id: QueueId;
   readonly arrivalMs: number;
   readonly context: "local" | "remote";
+  /** A line that ends in LF alone refuses the message (V28). */
+  readonly isBareNewlineRefused: boolean;
 };
 
 export type MessageEnd =
@@ -82,11 +82,11 @@ export class IncomingMessage {
   write(bytes: Buffer): Promise<void> | undefined {
     this.#receivedBytes += bytes.length;
     if (this.#refused !== undefined || bytes.length === 0) return undefined;
-    const { messageSizeLimit, bareNewline } = this.#parts.settings;
+    const { messageSizeLimit } = this.#parts.settings;
     if (messageSizeLimit > 0 && this.#receivedBytes > messageSizeLimit) {
       return this.#refuse("552 5.3.4 Error: message file too big");
     }
-    if (bareNewline === "reject" && this.#hasBareNewline(bytes)) {
+    if (this.#parts.isBareNewlineRefused && this.#hasBareNewline(bytes)) {
       return this.#refuse("550 5.5.2 Error: bare <LF> received");
     }
     const trouble = refusalOf(this.#parts.intake);

@@ -26,6 +26,8 @@ export class SmtpdListener extends SMTPServer {
     super({
       ...halfOpen,
       hideSTARTTLS: true,
+      // Without it smtp-server asks the system for the host's name at each connection.
+      name: context.settings.myhostname,
       logger: false,
       socketTimeout: context.settings.timeoutMs,
     });
@@ -37,6 +39,18 @@ export class SmtpdListener extends SMTPServer {
     const bound = await listenOn(this.server, address);
     this.on("error", (error) => this.#context.log.error(`SMTP listener: ${error.message}`));
     return bound;
+  }
+
+  /**
+   * Goes straight to `connect`: there is no PROXY header to wait for, and a session needs no random id.
+   *
+   * What smtp-server would find out by system calls and nobody reads is given: the local address.
+   */
+  override _handleProxy(
+    _socket: Socket,
+    ready: (error: Error | null, options: SMTPConnectionOptions & { readonly id: string }) => void,
+  ): void {
+    ready(null, { id: "-", localAddress: "-", localPort: 1 });
   }
 
   override connect(socket: Socket, options?: SMTPConnectionOptions | null): void {

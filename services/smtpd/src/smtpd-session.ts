@@ -160,7 +160,8 @@ export class SmtpdSession extends SMTPConnection {
     this.#line = feed < 0 ? line : "";
     this.#isLineEndingInCr = feed < 0 && endsInCr;
     if (feed < 0) return false;
-    return this.#answer(this.#dialogue.command(line, this.#isInputWaiting, !endsInCr));
+    const command = line.endsWith("\r") ? line.slice(0, -1) : line;
+    return this.#answer(this.#dialogue.command(command, this.#isInputWaiting, !endsInCr));
   }
 
   /** The client has sent more than the lines taken so far. */

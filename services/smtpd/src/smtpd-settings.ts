@@ -14,6 +14,8 @@ export type SmtpdSettings = {
   readonly recipientLimit: number;
   readonly recipientOvershootLimit: number;
   readonly forbidUnauthPipelining: boolean;
+  /** Lines that end in LF alone, from strangers (V28). */
+  readonly rejectBareNewline: boolean;
   /** Bytes of a command line that are looked at. */
   readonly lineLengthLimit: number;
   /** How long a client may be silent, or not read. */
@@ -32,6 +34,8 @@ export function readSmtpdSettings(parameters: Parameters): SmtpdSettings {
     recipientLimit: parameters.smtpd_recipient_limit,
     recipientOvershootLimit: parameters.smtpd_recipient_overshoot_limit,
     forbidUnauthPipelining: parameters.smtpd_forbid_unauth_pipelining,
+    // `no` would store lines that end in LF alone, which no next hop may be given (V31): it means `normalize` too.
+    rejectBareNewline: parameters.smtpd_forbid_bare_newline === "reject",
     lineLengthLimit: parameters.line_length_limit,
     timeoutMs: parameters.smtpd_timeout,
     errorLimits: {
@@ -48,8 +52,6 @@ export function readSmtpdSettings(parameters: Parameters): SmtpdSettings {
     },
     message: {
       messageSizeLimit: parameters.message_size_limit,
-      // `no` would store lines that end in LF alone, which no next hop may be given (V31): it means `normalize` too.
-      bareNewline: parameters.smtpd_forbid_bare_newline === "reject" ? "reject" : "normalize",
       rewriting: parameters,
     },
   };
