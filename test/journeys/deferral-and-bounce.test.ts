@@ -62,7 +62,7 @@ describe("mail that is not taken at once", () => {
       "----Queue ID----- --Size-- ---Arrival Time---- --Sender/Recipient------",
     );
     const entry = lines.findIndex((line) => line.startsWith(`${id} `));
-    const size = / +(\d+) \w{3} \w{3} .\d \d\d:\d\d:\d\d  sender@src\.example\.com$/;
+    const size = / +(\d+) \w{3} \w{3} .\d \d\d:\d\d:\d\d sender@src\.example\.com$/;
     const shownSize = Number(size.exec(lines[entry] ?? "")?.[1]);
     assert.ok(shownSize > mail.content.length, `Q4 size in ${listing}`);
     assert.match(
