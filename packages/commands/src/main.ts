@@ -16,7 +16,7 @@ const exitCode = await runCommand({
   args: process.argv.slice(2),
   env: process.env,
   input: process.stdin,
-  isTerminal: Boolean(process.stdout.isTTY),
+  isTerminal: process.stdout.isTTY,
   print: (text) => process.stdout.write(text),
   complain: (text) => process.stderr.write(text),
   user: currentUser(),

@@ -130,6 +130,13 @@ describe("the drop directory", () => {
     await dropMessage(directory, message, content);
   });
 
+  it("makes missing directories on the way, and ends with an error where none can be made", async () => {
+    const deep = join(directory, "a", "b");
+    await dropMessage(deep, message, content);
+    assert.deepEqual(await listDropped(deep), [id]);
+    await assert.rejects(() => dropMessage("/proc/nowhere/maildrop", message, content));
+  });
+
   it("sees a torn file", async () => {
     await dropMessage(directory, message, content);
     const { size } = statSync(join(directory, id));

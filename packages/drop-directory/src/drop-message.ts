@@ -11,7 +11,7 @@ import { constants } from "node:fs";
 import { lstat, mkdir, open, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
-import { syncDirectory, temporaryName } from "./directory.ts";
+import { exists, hasCode, syncDirectory, temporaryName } from "./directory.ts";
 import { formatDropHeader } from "./drop-header.ts";
 import type { DroppedMessage } from "./drop-header.ts";
 
@@ -28,7 +28,7 @@ export async function dropMessage(
   message: DroppedMessage,
   content: readonly Buffer[],
 ): Promise<void> {
-  await makeDirectory(directory);
+  await makeDropDirectory(directory);
   const temporary = join(directory, temporaryName(message.id));
   try {
     await writeWhole(temporary, [header(message, content), ...content]);
@@ -59,13 +59,25 @@ async function writeWhole(path: string, parts: readonly Buffer[]): Promise<void>
   await file.sync();
 }
 
-async function makeDirectory(directory: string): Promise<void> {
-  const firstMade = await mkdir(directory, { recursive: true, mode: 0o700 });
-  if (firstMade === undefined) return await assertSafe(directory);
-  for (let made = directory; ; made = dirname(made)) {
-    await syncDirectory(dirname(made));
-    if (made === firstMade || made === dirname(made)) return;
+/**
+ * Makes the drop directory, for this user only, if it is missing; looks at it with distrust if it is there.
+ *
+ * Not `mkdir` with `recursive`: that one never returns where a directory can't be made although its parent exists.
+ *
+ * @throws the file system's error
+ */
+export async function makeDropDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { mode: 0o700 });
+  } catch (error) {
+    if (hasCode(error, "EEXIST")) return await assertSafe(directory);
+    const parent = dirname(directory);
+    const isParentMissing = hasCode(error, "ENOENT") && !(await exists(parent));
+    if (!isParentMissing || parent === directory) throw error;
+    await makeDropDirectory(parent);
+    return await makeDropDirectory(directory);
   }
+  await syncDirectory(dirname(directory));
 }
 
 /** In a directory that others may write to, without the sticky bit, anybody could swap files. */

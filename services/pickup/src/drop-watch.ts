@@ -5,8 +5,9 @@
  */
 import { watch } from "node:fs";
 import type { FSWatcher } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
+
+import { makeDropDirectory } from "@postmq/drop-directory";
 
 import { claimDirectory } from "./directory-claim.ts";
 import { importDropped } from "./drop-importer.ts";
@@ -52,7 +53,7 @@ export class DropWatch {
   /** Returns when another process has the directory, or at the end. */
   async #importUntilEnd(): Promise<void> {
     const { directory } = this.#options;
-    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await makeDropDirectory(directory);
     await using claim = await claimDirectory(directory);
     if (claim === undefined) return;
     using watcher = this.#watchDirectory(directory);

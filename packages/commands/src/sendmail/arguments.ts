@@ -122,11 +122,18 @@ function recipientsOf(text: string): readonly string[] {
 /** A leading hyphen is refused: such an address would be an option to somebody else. Source: allow_min_user = no. */
 function addressesOf(text: string, what: string): readonly string[] {
   if (/[\p{Cc}\p{Zl}\p{Zp}]/u.test(text) || !text.isWellFormed()) throw badAddress(what, text);
-  return parseAddressHeader(text).map((part) => {
+  return addressTexts(text).map((part) => {
     const address = parseAddress(part);
     if (address === undefined || address.startsWith("-")) throw badAddress(what, part);
     return address;
   });
+}
+
+/** Only where it is written as in a header may there be anything beside the address: "a b@c" is no address. */
+function addressTexts(text: string): readonly string[] {
+  if (/[<("]/.test(text)) return parseAddressHeader(text);
+  const parts = text.split(",").map((part) => part.trim());
+  return parts.filter((part) => part !== "");
 }
 
 function badAddress(what: string, text: string): CommandFailure {

@@ -1,0 +1,59 @@
+/** Runs a command in this process, as main.ts would, against a store of the test's own. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+import { runCommand } from "./run-command.ts";
+
+export type Ran = { readonly code: number; readonly out: string; readonly err: string };
+
+export type Runner = {
+  readonly directory: string;
+  /** Where sendmail drops mail. */
+  readonly dropDirectory: string;
+  run(args: readonly string[], options?: RunOptions): Promise<Ran>;
+};
+
+export type RunOptions = {
+  readonly input?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly uid?: number;
+  readonly isTerminal?: boolean;
+};
+
+export function commandRunner(place: {
+  readonly redisUrl: string;
+  readonly instanceName: string;
+}): Runner & Disposable {
+  const stack = new DisposableStack();
+  const directory = stack.adopt(mkdtempSync(join(tmpdir(), "postmq-command-")), (path) =>
+    rmSync(path, { recursive: true, force: true }),
+  );
+  const dropDirectory = join(directory, "maildrop");
+  const base = {
+    POSTMQ_REDIS_URL: place.redisUrl,
+    POSTMQ_INSTANCE_NAME: place.instanceName,
+    POSTMQ_DATA_DIRECTORY: directory,
+    POSTMQ_DROP_DIRECTORY: dropDirectory,
+    POSTMQ_MYHOSTNAME: "mail.example.com",
+  };
+  const run = async (args: readonly string[], options: RunOptions = {}): Promise<Ran> => {
+    let out = "";
+    let err = "";
+    const code = await runCommand({
+      args,
+      env: { ...base, ...options.env },
+      input: inputOf(options.input ?? ""),
+      isTerminal: options.isTerminal ?? false,
+      print: (text) => void (out += text),
+      complain: (text) => void (err += text),
+      user: { uid: options.uid ?? 1234, name: "alice" },
+    });
+    return { code, out, err };
+  };
+  return { directory, dropDirectory, run, [Symbol.dispose]: () => stack.dispose() };
+}
+
+async function* inputOf(text: string): AsyncGenerator<Buffer> {
+  yield Buffer.from(text);
+}

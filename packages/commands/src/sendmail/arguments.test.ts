@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { CommandFailure } from "../command.ts";
+import { parseSendmailArguments } from "./arguments.ts";
+import type { Invocation, SendmailRequest } from "./arguments.ts";
+
+function parse(args: readonly string[], given: Partial<Invocation> = {}): SendmailRequest {
+  const warn = (text: string) => assert.fail(text);
+  const base = { isMailq: false, userName: "alice", fullName: undefined, warn };
+  return parseSendmailArguments({ ...base, args, ...given });
+}
+
+function submission(args: readonly string[], given: Partial<Invocation> = {}) {
+  return parse(args, given).submission;
+}
+
+function assertExit(code: number, args: readonly string[]): void {
+  const isExit = (error: unknown) => error instanceof CommandFailure && error.exitCode === code;
+  assert.throws(() => parse(args), isExit, args.join(" "));
+}
+
+describe("sendmail's command line", () => {
+  it("takes recipients as arguments, several in one, with names and comments", () => {
+    const args = ["bob@example.net", "a@x.example, B <b@y.example>", "root", "--", "c@z.example"];
+    assert.deepEqual(submission(args).recipients, [
+      "bob@example.net",
+      "a@x.example",
+      "b@y.example",
+      "root",
+      "c@z.example",
+    ]);
+  });
+
+  it("sends as the user who calls it, or as -f or -r says; <> is the null sender", () => {
+    assert.equal(submission(["b@c.d"]).sender, "alice");
+    assert.equal(submission(["-f", "x@y.z", "b@c.d"]).sender, "x@y.z");
+    assert.equal(submission(["-rx@y.z", "b@c.d"]).sender, "x@y.z");
+    assert.equal(submission(["-f", "X Y <x@y.z>", "b@c.d"]).sender, "x@y.z");
+    assert.equal(submission(["-f<>", "b@c.d"]).sender, "");
+    assert.equal(submission(["-f", "", "b@c.d"]).sender, "");
+  });
+
+  it("ends the input at a lone dot unless -i or -oi", () => {
+    assert.equal(submission(["b@c.d"]).dotEndsInput, true);
+    assert.equal(submission(["-i", "b@c.d"]).dotEndsInput, false);
+    assert.equal(submission(["-oi", "b@c.d"]).dotEndsInput, false);
+    assert.equal(submission(["-ti"]).dotEndsInput, false);
+  });
+
+  it("takes the full name from -F, else from NAME, and nothing in it can end a header", () => {
+    assert.equal(submission(["-F", "A B", "b@c.d"], { fullName: "N" }).fullName, "A B");
+    assert.equal(submission(["b@c.d"], { fullName: "N" }).fullName, "N");
+    assert.equal(submission(["-F", "A\r\nBcc: x@y.z\u0000", "b@c.d"]).fullName, "A Bcc: x@y.z");
+  });
+
+  it("takes -B, -N, -R and -V", () => {
+    const args = ["-B8BITMIME", "-N", "failure,delay", "-Rhdrs", "-V", "id-1", "b@c.d"];
+    const { encoding, notify, ret, envid } = submission(args);
+    assert.deepEqual(
+      [encoding, notify, ret, envid],
+      ["8bit", ["FAILURE", "DELAY"], "HDRS", "id-1"],
+    );
+  });
+
+  it("warns of bad -N, -R and -V values and goes on without, as Postfix does", () => {
+    const warnings: string[] = [];
+    const args = ["-N", "never,delay", "-R", "x", "-V", "a\tb", "b@c.d"];
+    const given = submission(args, { warn: (text) => void warnings.push(text) });
+    assert.equal(warnings.length, 3);
+    assert.deepEqual([given.notify, given.ret, given.envid], [undefined, undefined, undefined]);
+  });
+
+  it("ignores what Postfix ignores", () => {
+    const args = [
+      "-G",
+      "-O",
+      "x=y",
+      "-om",
+      "-o7",
+      "-h5",
+      "-m",
+      "-n",
+      "-U",
+      "-Ltag",
+      "-Xlog",
+      "-Am",
+    ];
+    assert.deepEqual(submission([...args, "b@c.d"]).recipients, ["b@c.d"]);
+  });
+
+  it("lists as mailq and with -bp, and takes no recipients then", () => {
+    assert.equal(parse([], { isMailq: true }).mode, "list");
+    assert.equal(parse(["-bp"]).mode, "list");
+    assert.equal(parse(["-bm", "b@c.d"]).mode, "submit");
+    assertExit(64, ["-bp", "b@c.d"]);
+  });
+
+  it("names another queue with -oQ, another configuration with -C", () => {
+    const { instance, config } = parse(["-oQold", "-C", "/etc/other", "b@c.d"]);
+    assert.deepEqual([instance, config], ["old", "/etc/other"]);
+  });
+
+  it("refuses what is not there yet with exit 64 instead of ignoring it", () => {
+    for (const option of [
+      "-bs",
+      "-bd",
+      "-bi",
+      "-bv",
+      "-bl",
+      "-q",
+      "-q15m",
+      "-qRx",
+      "-I",
+      "-v",
+      "-XV+=",
+    ]) {
+      assertExit(64, [option, "b@c.d"]);
+    }
+    assertExit(64, ["-z", "b@c.d"]);
+    assertExit(64, ["-B", "BINARY", "b@c.d"]);
+  });
+
+  it("3: refuses bad addresses with exit 65, among them such as would smuggle a command", () => {
+    const bad = [
+      "",
+      "a b@c.d",
+      "a@b@c",
+      "a@b\r\nRCPT TO:<v@x.y>",
+      "a\u0000@b.c",
+      "\uD800@b.c",
+      "a@-",
+    ];
+    for (const address of bad) {
+      assertExit(65, ["--", address]);
+      if (address !== "") assertExit(65, ["-f", address, "b@c.d"]);
+    }
+    assertExit(65, ["--", "-x@b.c"]);
+  });
+});
