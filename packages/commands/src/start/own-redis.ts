@@ -8,16 +8,14 @@
  * Source: DESIGN §7; §6 P1, P4, P9; spec faults.md 15.
  */
 import { spawn, type ChildProcess } from "node:child_process";
-import { createHash } from "node:crypto";
 import { chmodSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { createConnection } from "node:net";
-import { tmpdir, totalmem } from "node:os";
-import { join } from "node:path";
+import { totalmem } from "node:os";
+import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { PostmqError } from "@postmq/vocabulary";
+import { ownRedisDirectory, ownRedisSocket } from "./own-redis-socket.ts";
 
-/** Longest path that a Unix socket address holds, its closing NUL aside. Source: unix(7). */
-const longestSocketPath = 107;
 const logName = "redis.log";
 
 export type OwnRedisPlace = {
@@ -27,27 +25,26 @@ export type OwnRedisPlace = {
   readonly socketPath: string;
 };
 
-/** Makes the directory for Redis's data and socket. */
+/**
+ * Makes the directories for Redis's data and socket, which nobody else may enter.
+ *
+ * @throws PMQ_STORE_UNFIT when the socket's directory belongs to somebody else.
+ */
 export function prepareOwnRedis(dataDirectory: string): OwnRedisPlace {
-  const directory = join(dataDirectory, "redis");
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  chmodSync(directory, 0o700);
-  return { directory, socketPath: socketPathIn(directory) };
+  const directory = ownRedisDirectory(dataDirectory);
+  const socketPath = ownRedisSocket(dataDirectory);
+  makePrivate(directory);
+  makePrivate(dirname(socketPath));
+  return { directory, socketPath };
 }
 
-/** The socket lies beside the data, or in a temporary directory of ours where that path would be too long. */
-function socketPathIn(directory: string): string {
-  const wanted = join(directory, "redis.sock");
-  if (Buffer.byteLength(wanted) <= longestSocketPath) return wanted;
-  const name = createHash("sha256").update(directory).digest("hex").slice(0, 16);
-  const elsewhere = join(tmpdir(), `postmq-${name}`);
-  mkdirSync(elsewhere, { recursive: true, mode: 0o700 });
+function makePrivate(directory: string): void {
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
   // In a directory that all may write to, somebody else may have been first.
-  if (statSync(elsewhere).uid !== process.getuid?.()) {
-    throw new PostmqError("PMQ_STORE_UNFIT", `${elsewhere} belongs to another user`);
+  if (statSync(directory).uid !== process.getuid?.()) {
+    throw new PostmqError("PMQ_STORE_UNFIT", `${directory} belongs to another user`);
   }
-  chmodSync(elsewhere, 0o700);
-  return join(elsewhere, "redis.sock");
+  chmodSync(directory, 0o700);
 }
 
 export function spawnOwnRedis(place: OwnRedisPlace): ChildProcess {
