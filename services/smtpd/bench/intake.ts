@@ -12,8 +12,8 @@ import { fileURLToPath } from "node:url";
 
 import type { Intake } from "@postmq/queue-store";
 
-import { MemoryIntake } from "../test/memory-intake.ts";
-import { startListener } from "../test/start-listener.ts";
+import { MemoryIntake } from "../src/memory-intake.test-support.ts";
+import { startListener } from "../src/start-listener.test-support.ts";
 
 const sessions = 20;
 const contentBytes = 4096;

@@ -5,9 +5,9 @@ import { describe, it } from "node:test";
 
 import { SmtpClient, waitFor } from "@postmq/testing";
 
-import { MemoryIntake } from "../test/memory-intake.ts";
-import { connectTo, openData, repliesToTheEnd, say } from "../test/say.ts";
-import { startListener } from "../test/start-listener.ts";
+import { MemoryIntake } from "./memory-intake.test-support.ts";
+import { connectTo, openData, repliesToTheEnd, say } from "./say.test-support.ts";
+import { startListener } from "./start-listener.test-support.ts";
 
 const unknown = ["NONSENSE", "500 5.5.2 Error: command not recognized"] as const;
 const tooMany = "421 4.7.0 mail.example.com Error: too many errors";

@@ -3,9 +3,9 @@ import { describe, it } from "node:test";
 
 import { SmtpClient } from "@postmq/testing";
 
-import { MemoryIntake } from "../test/memory-intake.ts";
-import { say } from "../test/say.ts";
-import { startListener } from "../test/start-listener.ts";
+import { MemoryIntake } from "./memory-intake.test-support.ts";
+import { say } from "./say.test-support.ts";
+import { startListener } from "./start-listener.test-support.ts";
 import { makeRelayGuard } from "./relay-guard.ts";
 
 const noErrorLimits = { smtpd_hard_error_limit: "10000", smtpd_soft_error_limit: "10000" };

@@ -3,9 +3,9 @@ import { describe, it } from "node:test";
 
 import { SmtpClient, waitFor } from "@postmq/testing";
 
-import { MemoryIntake } from "../test/memory-intake.ts";
-import { connectTo, openData, repliesToTheEnd, say } from "../test/say.ts";
-import { startListener } from "../test/start-listener.ts";
+import { MemoryIntake } from "./memory-intake.test-support.ts";
+import { connectTo, openData, repliesToTheEnd, say } from "./say.test-support.ts";
+import { startListener } from "./start-listener.test-support.ts";
 
 describe("log lines (V12)", () => {
   it("tell of the session, its messages and what its commands came to", async () => {

@@ -4,9 +4,9 @@ import { describe, it } from "node:test";
 
 import { SmtpClient, waitFor } from "@postmq/testing";
 
-import { MemoryIntake } from "../test/memory-intake.ts";
-import { connectTo, openData, repliesToTheEnd } from "../test/say.ts";
-import { startListener } from "../test/start-listener.ts";
+import { MemoryIntake } from "./memory-intake.test-support.ts";
+import { connectTo, openData, repliesToTheEnd } from "./say.test-support.ts";
+import { startListener } from "./start-listener.test-support.ts";
 
 const stopping = "421 4.3.2 mail.example.com Service shutting down, closing transmission channel";
 

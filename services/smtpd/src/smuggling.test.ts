@@ -3,9 +3,9 @@ import { describe, it } from "node:test";
 
 import { SmtpClient } from "@postmq/testing";
 
-import { MemoryIntake } from "../test/memory-intake.ts";
-import { connectTo, openData, repliesToTheEnd, say } from "../test/say.ts";
-import { startListener } from "../test/start-listener.ts";
+import { MemoryIntake } from "./memory-intake.test-support.ts";
+import { connectTo, openData, repliesToTheEnd, say } from "./say.test-support.ts";
+import { startListener } from "./start-listener.test-support.ts";
 
 /** Ends of data that some server somewhere has taken for one. Source: security.md 1. */
 const fakeEnds = [

@@ -6,10 +6,10 @@ import { describe, it } from "node:test";
 import { SmtpClient, waitFor } from "@postmq/testing";
 import { PostmqError } from "@postmq/vocabulary";
 
-import { MemoryIntake } from "../test/memory-intake.ts";
-import type { MemoryIntakeHooks } from "../test/memory-intake.ts";
-import { openData, say } from "../test/say.ts";
-import { startListener } from "../test/start-listener.ts";
+import { MemoryIntake } from "./memory-intake.test-support.ts";
+import type { MemoryIntakeHooks } from "./memory-intake.test-support.ts";
+import { openData, say } from "./say.test-support.ts";
+import { startListener } from "./start-listener.test-support.ts";
 
 const full = "452 4.3.1 Insufficient system storage";
 const trouble = "451 4.3.0 Error: queue file write error";

@@ -5,12 +5,12 @@ import { createMetrics } from "@postmq/observability";
 import type { Intake } from "@postmq/queue-store";
 import { systemClock } from "@postmq/vocabulary";
 
-import { CommitDeadline } from "../src/commit-deadline.ts";
-import type { DialogueContext } from "../src/dialogue.ts";
-import { makeRelayGuard } from "../src/relay-guard.ts";
-import { SmtpdListener } from "../src/smtpd-listener.ts";
-import { declareSmtpdMetrics } from "../src/smtpd-metrics.ts";
-import { readSmtpdSettings } from "../src/smtpd-settings.ts";
+import { CommitDeadline } from "./commit-deadline.ts";
+import type { DialogueContext } from "./dialogue.ts";
+import { makeRelayGuard } from "./relay-guard.ts";
+import { SmtpdListener } from "./smtpd-listener.ts";
+import { declareSmtpdMetrics } from "./smtpd-metrics.ts";
+import { readSmtpdSettings } from "./smtpd-settings.ts";
 
 export type ListenerOptions = {
   readonly intake: Intake;
