@@ -14,7 +14,12 @@ const fakeService = join(import.meta.dirname, "fake-service.test-support.ts");
 /** A supervisor over fake services, all of which behave as told. */
 function supervise(
   test: TestContext,
-  options: { readonly behaviour?: string; readonly graceMs?: number } = {},
+  options: {
+    readonly behaviour?: string;
+    readonly graceMs?: number;
+    /** A Redis that is there already. */
+    readonly redisUrl?: string;
+  } = {},
 ) {
   const directory = mkdtempSync(join(tmpdir(), "postmq-start-"));
   const logFile = join(directory, "fake.log");
@@ -28,8 +33,9 @@ function supervise(
       FAKE_LOG: logFile,
       FAKE_BEHAVIOUR: options.behaviour ?? "",
       POSTMQ_METRICS_LISTEN_FILE: "/in/place/of/which/ours/is/set",
+      ...(options.redisUrl === undefined ? {} : { POSTMQ_REDIS_URL: options.redisUrl }),
     },
-    ownRedisIn: directory,
+    ...(options.redisUrl === undefined ? { ownRedisIn: directory } : {}),
     graceMs: options.graceMs ?? 10_000,
     clock: systemClock,
     say: (line) => lines.push(line),
@@ -137,6 +143,24 @@ describe("Supervisor", () => {
     assert.equal(await supervisor.run(), 78);
     assert.deepEqual(lines, []);
     assert.ok(warnings.some((text) => text.endsWith("exit status 78")));
+  });
+
+  it("runs no Redis of its own when another is named, which outlives it", async (test) => {
+    const elsewhere = mkdtempSync(join(tmpdir(), "postmq-start-"));
+    test.after(() => rmSync(elsewhere, { recursive: true, force: true }));
+    const place = prepareOwnRedis(elsewhere);
+    spawnOwnRedis(place);
+    await untilRedisAnswers(place, AbortSignal.timeout(10_000));
+    const { supervisor, lines, events, directory } = supervise(test, {
+      redisUrl: `unix://${place.socketPath}`,
+    });
+    const status = supervisor.run();
+    await until(() => lines.includes("ready"), "ready");
+    supervisor.end();
+    assert.equal(await status, 0);
+    assert.equal(existsSync(join(directory, "redis")), false);
+    assert.ok(events().some(({ event }) => event === "drained with redis"));
+    assert.equal(await endLeftRedis(place, 10_000), true);
   });
 
   it("ends while Redis is still coming up when it is told to", async (test) => {
