@@ -1,0 +1,232 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+
+import { createMetrics } from "@postmq/observability";
+import { postqueueJsonLine } from "@postmq/queue-admin";
+import type { Intake, Store } from "@postmq/queue-store";
+import { makeToken, openHttpServer } from "@postmq/service-kit";
+import { startRedis, waitFor, withStore } from "@postmq/testing";
+import type { RedisServer } from "@postmq/testing";
+import type { QueueId } from "@postmq/vocabulary";
+
+import { declareQueueMetrics } from "./queue-metrics.ts";
+import { queueRoutes } from "./queue-routes.ts";
+
+const quiet = { info: () => undefined, warning: () => undefined, error: () => undefined };
+
+async function open(store: Store, tokensFile = "") {
+  const looking = store.looking();
+  const server = await openHttpServer({
+    listen: "127.0.0.1:0",
+    listenParameter: "showq_listen",
+    tokensFile,
+    log: quiet,
+    bodyLimitBytes: 1024,
+    routes: (app, needs) =>
+      queueRoutes(app, needs, { store, looking, emptyAddress: "MAILER-DAEMON" }),
+  });
+  const url = `http://${server.address}/v1`;
+  return { url, looking, [Symbol.asyncDispose]: () => server.close() };
+}
+
+async function queued(
+  intake: Intake,
+  queue: "maildrop" | "hold",
+  sender: string,
+  ...recipients: readonly string[]
+): Promise<QueueId> {
+  const id = intake.newId();
+  const writer = intake.openContent(id);
+  await writer.write(Buffer.from("Subject: x\r\n\r\nx\r\n"));
+  await intake.commit({
+    id,
+    queue,
+    envelope: { sender, origin: "smtp" },
+    recipients: recipients.map((address) => ({ address })),
+    content: await writer.finish(),
+  });
+  return id;
+}
+
+type Answer = { readonly status: number; readonly body: Readonly<Record<string, unknown>> };
+
+async function get(url: string, token?: string): Promise<Answer> {
+  const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  const response = await fetch(url, { headers });
+  const body: unknown = await response.json();
+  assert.ok(typeof body === "object" && body !== null);
+  return { status: response.status, body: { ...body } };
+}
+
+/** The ids in a page. */
+function ids({ body }: Answer): readonly unknown[] {
+  const { messages } = body;
+  assert.ok(Array.isArray(messages));
+  return messages.map((entry: Readonly<Record<string, unknown>>) => entry["queue_id"]);
+}
+
+describe("showq", () => {
+  let redis: RedisServer;
+  before(async () => {
+    redis = await startRedis();
+  });
+  after(() => redis[Symbol.asyncDispose]());
+
+  const withShowq = (
+    test: (store: Store, showq: Awaited<ReturnType<typeof open>>) => Promise<void>,
+  ) =>
+    withStore(
+      async ({ store }) => {
+        await using showq = await open(store);
+        await test(store, showq);
+      },
+      { redis },
+    );
+
+  it("lists page by page, queue by queue, every message once", () =>
+    withShowq(async (store, { url }) => {
+      const intake = store.intake();
+      const expected: QueueId[] = [];
+      for (let n = 0; n < 5; n += 1)
+        expected.push(await queued(intake, "maildrop", "a@b.example", "c@d.example"));
+      for (let n = 0; n < 4; n += 1) expected.push(await queued(intake, "hold", "", "e@f.example"));
+      const seen: unknown[] = [];
+      for (let more = ""; more !== "end";) {
+        const page = await get(`${url}/messages?limit=2${more}`);
+        assert.equal(page.status, 200);
+        assert.ok(ids(page).length <= 2);
+        seen.push(...ids(page));
+        const { cursor } = page.body;
+        more = typeof cursor === "string" ? `&cursor=${encodeURIComponent(cursor)}` : "end";
+      }
+      assert.deepEqual(seen, expected);
+      assert.deepEqual(ids(await get(`${url}/messages?queue=hold`)), expected.slice(5));
+      assert.deepEqual(ids(await get(`${url}/messages?queue=deferred`)), []);
+    }));
+
+  it("streams the lines of postqueue -j as application/x-ndjson", () =>
+    withShowq(async (store, { url, looking }) => {
+      const intake = store.intake();
+      await queued(intake, "maildrop", "", "a@b.example", "c@d.example");
+      await queued(intake, "hold", "x@y.example", "e@f.example");
+      const response = await fetch(`${url}/messages`, {
+        headers: { accept: "application/x-ndjson" },
+      });
+      assert.equal(response.headers.get("content-type"), "application/x-ndjson");
+      const lists = [
+        await looking.list("maildrop", { limit: 9 }),
+        await looking.list("hold", { limit: 9 }),
+      ];
+      const lines = lists.flatMap(({ messages }) =>
+        messages.map((m) => postqueueJsonLine(m, "MAILER-DAEMON")),
+      );
+      assert.equal(lines.length, 2);
+      assert.equal(await response.text(), lines.join(""));
+    }));
+
+  it("shows one message with its recipients, and 404 for an unknown or malformed id", () =>
+    withShowq(async (store, { url }) => {
+      const id = await queued(store.intake(), "hold", "x@y.example", "e@f.example");
+      const { status, body } = await get(`${url}/messages/${id}`);
+      assert.equal(status, 200);
+      assert.equal(body["queue_name"], "hold");
+      assert.deepEqual(body["recipients"], [{ address: "e@f.example", state: "todo" }]);
+      assert.equal((await get(`${url}/messages/nosuch`)).status, 404);
+      assert.equal((await get(`${url}/messages/..%2Fx`)).status, 404);
+    }));
+
+  it("P12: qshape, depths and metrics agree with the listing", () =>
+    withShowq(async (store, { url, looking }) => {
+      const intake = store.intake();
+      await queued(
+        intake,
+        "hold",
+        "x@y.example",
+        "a@one.example",
+        "b@one.example",
+        "c@two.example",
+      );
+      const qshape = await get(`${url}/qshape?queue=hold&buckets=2`);
+      assert.deepEqual(qshape.body["rows"], [
+        { domain: "one.example", total: 2, counts: [2, 0] },
+        { domain: "two.example", total: 1, counts: [1, 0] },
+      ]);
+      assert.equal(qshape.body["total"], 3);
+      assert.deepEqual((await get(`${url}/qshape?queue=hold&by=sender&buckets=1`)).body["rows"], [
+        { domain: "y.example", total: 1, counts: [1] },
+      ]);
+      const { queues } = (await get(`${url}/queues`)).body;
+      assert.ok(Array.isArray(queues));
+      const hold: unknown = queues.find(
+        (each: { readonly queue: string }) => each.queue === "hold",
+      );
+      assert.ok(typeof hold === "object" && hold !== null && "messages" in hold);
+      assert.equal(hold.messages, 1);
+      const metrics = createMetrics("showq");
+      declareQueueMetrics(metrics, store, looking);
+      const text = await metrics.text();
+      const labels = `instance_name="${store.instanceName}",service="showq"`;
+      assert.ok(text.includes(`postmq_queue_messages{queue="hold",${labels}} 1\n`), text);
+      assert.ok(text.includes(`postmq_queue_messages{queue="deferred",${labels}} 0\n`));
+      assert.match(text, /postmq_queue_oldest_age_seconds\{queue="hold",[^}]*\} \d/);
+      assert.ok(text.includes(`postmq_queue_oldest_age_seconds{queue="active",${labels}} 0\n`));
+    }));
+
+  it("refuses with 422 what it does not know", () =>
+    withShowq(async (_store, { url }) => {
+      const queries = [
+        "messages?domain=x",
+        "messages?limit=0",
+        "messages?cursor=x",
+        "qshape?x=1",
+        "queues?x=1",
+      ];
+      for (const path of [...queries, "messages?queue=hold&cursor=active"]) {
+        assert.equal((await get(`${url}/${path}`)).status, 422, path);
+      }
+      const headers = { accept: "application/x-ndjson" };
+      assert.equal((await fetch(`${url}/messages?limit=1`, { headers })).status, 422);
+    }));
+
+  it("P11: wants a token with the scope queue:read", () =>
+    withStore(
+      async ({ store }) => {
+        const directory = mkdtempSync(join(tmpdir(), "postmq-tokens-"));
+        try {
+          const reader = await makeToken({ name: "eye", scopes: ["queue:read"], senders: [] });
+          const sender = await makeToken({ name: "app", scopes: ["messages:send"], senders: [] });
+          const file = join(directory, "tokens");
+          writeFileSync(file, `${reader.line}\n${sender.line}\n`);
+          await using showq = await open(store, file);
+          for (const path of ["messages", "messages/x", "qshape", "queues"]) {
+            assert.equal((await get(`${showq.url}/${path}`)).status, 401, path);
+            assert.equal((await get(`${showq.url}/${path}`, sender.token)).status, 403, path);
+          }
+          assert.equal((await get(`${showq.url}/queues`, reader.token)).status, 200);
+        } finally {
+          rmSync(directory, { recursive: true });
+        }
+      },
+      { redis },
+    ));
+
+  it("answers 503 and exports no figures while Redis is away", async () => {
+    await using own = await startRedis();
+    await withStore(
+      async ({ store }) => {
+        await using showq = await open(store);
+        const metrics = createMetrics("showq");
+        declareQueueMetrics(metrics, store, showq.looking);
+        await own.kill9();
+        await waitFor(() => !store.health().isReachable);
+        assert.equal((await get(`${showq.url}/queues`)).status, 503);
+        assert.equal((await get(`${showq.url}/messages`)).status, 503);
+        assert.doesNotMatch(await metrics.text(), /postmq_queue_messages\{/);
+      },
+      { redis: own },
+    );
+  });
+});
