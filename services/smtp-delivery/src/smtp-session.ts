@@ -313,11 +313,13 @@ export class SmtpSession extends Connection {
       : await this.#sendStream(mail, end);
   }
 
-  /** Content and dot in one write, once the dot is approved: a refused message has sent no content either. */
+  /**
+   * Content and dot in one write, once the dot is approved: one system call less, and a refused message has sent no
+   * content either. What can fail is done before the mark, so that as little as possible is ambiguous.
+   */
   async #sendWhole(mail: MailToSend, whole: Buffer, end: EndOfData): Promise<BodyEnd> {
-    const approval = mail.approveDot();
     const wire = dotStuffWhole(whole, this.#settings.lineLimit);
-    return await this.#sendDot(await approval, wire, end);
+    return await this.#sendDot(await mail.approveDot(), wire, end);
   }
 
   async #sendStream(mail: MailToSend, end: EndOfData): Promise<BodyEnd> {
