@@ -155,13 +155,16 @@ describe("a term of leadership", () => {
     assert.match(line, /relay=none, .*dsn=5.1.1, status=bounced \(no such user\)$/);
   });
 
-  it("S2 imports no more than active may hold, and goes on as places come free", async () => {
+  it("S2 imports no more than active may hold, and new mail first as places come free", async () => {
     const { store, leading } = await lead();
-    for (let n = 0; n < limits.activeLimit + 10; n += 1)
+    const deferred = store.submit("s@x.example", ["b@b.example"]);
+    Object.assign(store.record(deferred), { queue: "deferred", dueMs: store.nowMs });
+    for (let n = 0; n < limits.activeLimit * 3; n += 1)
       store.submit("s@x.example", ["a@a.example"]);
     leading.ring("incoming");
     await settled();
     assert.equal(await store.countActive(), limits.activeLimit);
+    leading.ring("deferred");
     const job = store.claim("w1", 0);
     assert(job !== undefined);
     const count = job.names.length;
@@ -169,6 +172,7 @@ describe("a term of leadership", () => {
     await settled();
     assert.equal(await store.countActive(), limits.activeLimit);
     assert.equal(store.ended.size, count);
+    assert.equal(store.record(deferred).queue, "deferred");
   });
 
   it("reads a large message in batches, the next when none is outstanding, with one report for all", async () => {

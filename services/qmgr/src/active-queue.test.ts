@@ -1,0 +1,293 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { ImportedMessage, OpenRequest } from "@postmq/queue-store";
+import { parseQueueId } from "@postmq/vocabulary";
+import type { QueueId, RequestName, StoredRecipient } from "@postmq/vocabulary";
+import { ActiveQueue } from "./active-queue.ts";
+import { FifoScheduler } from "./scheduler.ts";
+import type { Job } from "./scheduler.ts";
+
+function queueId(text: string): QueueId {
+  const id = parseQueueId(text);
+  assert(id !== undefined);
+  return id;
+}
+
+const id = queueId("M1");
+
+function recipients(...addresses: readonly string[]): readonly StoredRecipient[] {
+  return addresses.map((address, number) => ({ address, number, state: { kind: "todo" } }));
+}
+
+function imported(
+  addresses: readonly string[],
+  changes: Partial<ImportedMessage> = {},
+): ImportedMessage {
+  return {
+    id,
+    generation: 2,
+    arrivalMs: 0,
+    createdMs: 0,
+    envelope: { sender: "s@x.example", origin: "smtp" },
+    sizeBytes: 1,
+    totalRecipients: addresses.length,
+    undoneRecipients: addresses.length,
+    unreportedRecipients: 0,
+    recipients: recipients(...addresses),
+    nextRecipient: addresses.length,
+    attempts: 0,
+    crashes: 0,
+    isFinished: false,
+    openRequests: [],
+    ...changes,
+  };
+}
+
+class Play {
+  readonly scheduler = new FifoScheduler(() => 2);
+  readonly stuck: string[] = [];
+  readonly active: ActiveQueue;
+  #numbers = 0;
+
+  constructor() {
+    this.scheduler.capacity = 10;
+    this.active = new ActiveQueue({
+      scheduler: this.scheduler,
+      grouping: {
+        resolve: (address) => ({
+          transport: "smtp",
+          nexthop: address.slice(address.indexOf("@") + 1),
+        }),
+        recipientLimit: () => 50,
+        recipientDelimiter: "",
+        softBounce: false,
+      },
+      limits: {
+        backoff: { minimalMs: 300, maximalMs: 4000 },
+        lifetime: { maximalMs: 100_000, bounceMs: 100_000 },
+        crashLimit: 3,
+      },
+      checkAfterMs: 5000,
+      reportTimeoutMs: 60_000,
+      onStuck: (stuck) => this.stuck.push(stuck),
+    });
+  }
+
+  /** Dispatches all that may go; the names of the requests. */
+  dispatch(): readonly RequestName[] {
+    return this.active.takeJobs(100).flatMap((job) => this.answer(job));
+  }
+
+  answer(job: Job): readonly RequestName[] {
+    const names = job.entries.map(({ message }): RequestName => {
+      this.#numbers += 1;
+      return { id: message.id, number: this.#numbers, generation: 1 };
+    });
+    return this.active.dispatched(job, names, 0);
+  }
+
+  ended(
+    request: RequestName,
+    told: { sent?: number; deferred?: number; failed?: number } = {},
+  ): void {
+    const event = { kind: "ended", request, end: "tried", feedback: { kind: "none" } } as const;
+    this.active.ended({ ...event, sent: 0, deferred: 0, failed: 0, ...told }, 0);
+  }
+
+  /** What is decided now, answered as the store would: done. */
+  decide(answer: "done" | "stale" | "unfinished" = "done"): readonly string[] {
+    return this.active.takeDecisions(1000, 100).map((decision) => {
+      if (decision.kind === "read") {
+        this.active.recipientsRead(decision.message, { recipients: [], nextRecipient: 100 });
+        return `read from ${decision.from}`;
+      }
+      const { message, settlement } = decision;
+      this.active.settled(message, settlement, answer, 1000);
+      return settlement.action;
+    });
+  }
+}
+
+describe("ActiveQueue", () => {
+  it("decides about a message when its last request has ended, not before", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example", "b@b.example"]), 0);
+    const [first, second] = play.dispatch();
+    assert(first !== undefined && second !== undefined);
+    play.ended(first, { sent: 1 });
+    assert.deepEqual(play.decide(), []);
+    play.ended(second, { sent: 1 });
+    assert.deepEqual(play.decide(), ["remove"]);
+    assert.equal(play.active.size, 0);
+    assert.equal(play.active.recipientsInMemory, 0);
+  });
+
+  it("counts from the record when a request ended with fewer outcomes than it had recipients", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example", "b@a.example"]), 0);
+    const [request] = play.dispatch();
+    assert(request !== undefined);
+    play.ended(request, { sent: 1 });
+    assert.deepEqual(play.decide(), ["read from 0"]);
+    assert.deepEqual(play.decide(), ["remove"]);
+  });
+
+  it("tries recipients again that a recount finds undone, and leaves deferred ones for the next run", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example", "b@a.example"]), 0);
+    const [request] = play.dispatch();
+    assert(request !== undefined);
+    play.ended(request);
+    const [decision] = play.active.takeDecisions(1000, 1);
+    assert(decision !== undefined);
+    const [a, b] = recipients("a@a.example", "b@a.example");
+    assert(a !== undefined && b !== undefined);
+    const deferred = {
+      ...b,
+      state: { kind: "deferred", status: "4.4.1", reason: "x" },
+    } as StoredRecipient;
+    play.active.recipientsRead(decision.message, { recipients: [a, deferred], nextRecipient: 2 });
+    const [again] = play.dispatch();
+    assert(again !== undefined);
+    assert.deepEqual(play.active.request(again)?.entry.recipients, [0]);
+    play.ended(again, { sent: 1 });
+    assert.deepEqual(play.decide(), ["defer"]);
+  });
+
+  it("does not take a word about an earlier ring for the end of the request", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example"]), 0);
+    const [name] = play.dispatch();
+    assert(name !== undefined);
+    const request = play.active.request(name);
+    assert(request !== undefined);
+    const renewed = { ...name, generation: 2 };
+    play.active.renewed(request, renewed);
+    play.ended(name, { deferred: 1 });
+    assert.equal(play.scheduler.jobsOut, 1);
+    play.ended(renewed, { sent: 1 });
+    assert.equal(play.scheduler.jobsOut, 0);
+  });
+
+  it("holds one place for a job of several requests until its last one has ended", () => {
+    const play = new Play();
+    for (const name of ["M1", "M2", "M3", "M4", "M5"]) {
+      play.active.addMessage(imported(["a@a.example"], { id: queueId(name) }), 0);
+    }
+    const [job] = play.active.takeJobs(1);
+    assert(job !== undefined && job.entries.length > 1);
+    const names = play.answer(job);
+    names.forEach((name, index) => {
+      assert.equal(play.scheduler.jobsOut, 1, `after ${index}`);
+      play.ended(name, { sent: 1 });
+    });
+    assert.equal(play.scheduler.jobsOut, 0);
+  });
+
+  it("drops what waits of a message that left, and keeps its place until a running delivery ends", () => {
+    const play = new Play();
+    play.scheduler.capacity = 1;
+    play.active.addMessage(imported(["a@a.example", "b@b.example", "c@c.example"]), 0);
+    const [running] = play.dispatch();
+    assert(running !== undefined);
+    const out = play.scheduler.jobsOut;
+    play.active.left(id);
+    assert.equal(play.scheduler.waiting, 0);
+    assert.equal(play.active.size, 0);
+    assert.equal(play.scheduler.jobsOut, out);
+    play.ended(running, { sent: 1 });
+    assert.equal(play.scheduler.jobsOut, out - 1);
+    assert.deepEqual(play.decide(), []);
+  });
+
+  it("does not take an old leaving for a new one", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example"]), 0);
+    const [job] = play.active.takeJobs(10);
+    assert(job !== undefined);
+    // Held meanwhile: the store says so, and its event is still on the way.
+    play.active.dispatched(job, [undefined], 0);
+    assert.equal(play.active.size, 0);
+    play.active.addMessage(imported(["a@a.example"], { generation: 5 }), 0);
+    play.active.left(id);
+    assert.equal(play.active.size, 1, "that was about the first stay");
+    play.active.left(id);
+    assert.equal(play.active.size, 0);
+  });
+
+  it("takes up a message anew that was moved out and in before its event came", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example"]), 0);
+    const [running] = play.dispatch();
+    assert(running !== undefined);
+    const adopted: OpenRequest = {
+      name: running,
+      state: "claimed",
+      destination: { transport: "smtp", nexthop: "a.example" },
+      recipients: [0],
+      claim: "w1",
+    };
+    play.active.addMessage(
+      imported(["a@a.example"], { generation: 5, openRequests: [adopted] }),
+      0,
+    );
+    play.active.left(id);
+    assert.equal(play.scheduler.jobsOut, 1, "the delivery is counted once");
+    play.ended(running, { sent: 1 });
+    assert.deepEqual(play.decide(), ["remove"]);
+    assert.equal(play.active.recipientsInMemory, 0);
+  });
+
+  it("waits for recipients of adopted requests only, and tries the others at once", () => {
+    const play = new Play();
+    const adopted: OpenRequest = {
+      name: { id, number: 9, generation: 3 },
+      state: "dotSent",
+      destination: { transport: "smtp", nexthop: "a.example" },
+      recipients: [0],
+      claim: "w1",
+    };
+    play.active.addMessage(
+      imported(["a@a.example", "b@b.example"], { openRequests: [adopted] }),
+      0,
+    );
+    const names = play.dispatch();
+    assert.equal(names.length, 1);
+    for (const name of [...names, adopted.name]) play.ended(name, { sent: 1 });
+    assert.deepEqual(play.decide(), ["remove"]);
+  });
+
+  it("goes on when the report was queued before the answer to asking for it", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example"]), 0);
+    const [request] = play.dispatch();
+    assert(request !== undefined);
+    play.ended(request, { failed: 1 });
+    const [decision] = play.active.takeDecisions(1000, 1);
+    assert(decision?.kind === "settle");
+    play.active.reported(id);
+    play.active.settled(decision.message, decision.settlement, "done", 1000);
+    assert.deepEqual(play.decide(), ["remove"]);
+  });
+
+  it("never drops a message whose decisions the record refuses, slows down, and says so", () => {
+    const play = new Play();
+    play.active.addMessage(imported([]), 0);
+    let decisions = 0;
+    for (let turn = 0; turn < 50; turn += 1) decisions += play.decide("unfinished").length;
+    assert(decisions < 10, `${decisions} decisions without a rest`);
+    for (let turn = 1; turn < 20; turn += 1) {
+      play.active.tick(1000 + turn * 60_000);
+      while (play.decide("unfinished").length > 0);
+    }
+    assert.deepEqual(play.stuck, ["M1"]);
+    assert.equal(play.active.size, 1);
+  });
+
+  it("removes a message that was finished but for its removal, and tries none of it", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example"], { isFinished: true }), 0);
+    assert.deepEqual(play.dispatch(), []);
+    assert.deepEqual(play.decide(), ["remove"]);
+  });
+});
