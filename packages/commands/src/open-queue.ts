@@ -1,17 +1,14 @@
 /**
  * The store as a command uses it: opened within a few seconds or not at all, and never waited for without end.
  */
-import { createHash } from "node:crypto";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 
 import type { Parameters } from "@postmq/config";
 import type { Store } from "@postmq/queue-store";
 
+import { ownRedisSocket } from "./start/own-redis-socket.ts";
+
 const closeWithinMs = 1_000;
-/** Longest path that a Unix socket address holds, its closing NUL aside. Source: unix(7). */
-const longestSocketPath = 107;
 
 export type OpenOptions = { readonly command: string; readonly withinMs: number };
 
@@ -29,9 +26,14 @@ export async function withQueue<T>(
   try {
     return await use(store);
   } finally {
-    // A Redis that went silent must not keep a command from ending: what matters has been answered by now.
-    await Promise.race([store[Symbol.asyncDispose](), pause(closeWithinMs)]);
+    await close(store);
   }
+}
+
+/** What matters has been answered by now: trouble in closing, or a Redis that went silent, changes nothing about it. */
+async function close(store: Store): Promise<void> {
+  const closed = store[Symbol.asyncDispose]().catch(() => undefined);
+  await Promise.race([closed, pause(closeWithinMs, undefined, { ref: false })]);
 }
 
 async function open(parameters: Parameters, options: OpenOptions): Promise<Store> {
@@ -50,9 +52,5 @@ async function open(parameters: Parameters, options: OpenOptions): Promise<Store
 /** redis_url, or the socket of the Redis that `npm start` runs on this data directory. Source: DESIGN §7. */
 function redisUrl(parameters: Parameters): string {
   if (parameters.redis_url !== "") return parameters.redis_url;
-  const directory = join(parameters.data_directory, "redis");
-  const socket = join(directory, "redis.sock");
-  if (Buffer.byteLength(socket) <= longestSocketPath) return `unix://${socket}`;
-  const name = createHash("sha256").update(directory).digest("hex").slice(0, 16);
-  return `unix://${join(tmpdir(), `postmq-${name}`, "redis.sock")}`;
+  return `unix://${ownRedisSocket(parameters.data_directory)}`;
 }
