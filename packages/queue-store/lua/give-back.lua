@@ -8,5 +8,5 @@
 -- @include base
 local key = KEYS[1]
 if call('HGET', key, 'cl') ~= ARGV[2] then return 0 end
-call('HDEL', key, 'cl', 'cr')
+call('HDEL', key, 'cl', 'cc')
 return 1

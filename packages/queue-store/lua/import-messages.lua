@@ -51,15 +51,22 @@ local function undone_recipients(id, total, rr, rg, only, only_state)
   return number, found
 end
 
+-- Requests that nobody claimed before the message left active are dropped: their rings must not work any more.
 local function open_requests(key, open)
-  local found = {}
+  local found, kept, dropped = {}, {}, false
   for number in string.gmatch(open or '', '%d+') do
-    local request = call('HGET', key, 'R' .. number)
-    if request then
+    local text = call('HGET', key, 'R' .. number)
+    local request = text and parse_request(text)
+    if request and request.state ~= 'q' then
       found[#found + 1] = number
-      found[#found + 1] = request
+      found[#found + 1] = text
+      kept[#kept + 1] = number
+    else
+      call('HDEL', key, 'R' .. number)
+      dropped = true
     end
   end
+  if dropped then call('HSET', key, 'o', table.concat(kept, ' ')) end
   return found
 end
 

@@ -15,7 +15,7 @@
 local id, kind, claim, hold, mine, alone, limit =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7] == '1', tonumber(ARGV[8])
 local key = record_key(id)
-local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'e', 'c', 'sz', 'ch', 'n', 'rr', 'rg', 'cl', 'cr', 'bw')
+local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'e', 'c', 'sz', 'ch', 'n', 'rr', 'rg', 'cl', 'cc', 'bw')
 if v.err then return { 'unreadable' } end
 if not v[1] then return { 'stale' } end
 if kind == 'clean' and v[1] ~= 'maildrop' then return { 'stale' } end
@@ -27,7 +27,7 @@ if v[11] then
   elseif call('EXISTS', P .. ':w:' .. v[11]) == 1 then
     return { 'busy' }
   else
-    crashes = call('HINCRBY', key, 'cr', 1)
+    crashes = call('HINCRBY', key, 'cc', 1)
     call('HDEL', key, 'cl')
   end
 end

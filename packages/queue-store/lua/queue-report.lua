@@ -25,7 +25,7 @@ if ARGV[6] == '1' then
   local answer = commit_one(read_commit())
   if answer ~= 'stored' then return answer == 'expired' and 'expired' or 'stale' end
 end
-call('HDEL', key, 'bw', 'cl', 'cr', 'fl')
+call('HDEL', key, 'bw', 'cl', 'cc', 'fl')
 call('HSET', key, 'rr', digits(tonumber(v[6] or '0') + 1))
 call('ZREM', P .. ':owed', id)
 if kind == 'expired' then

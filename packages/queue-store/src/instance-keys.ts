@@ -20,6 +20,7 @@ export function instanceKeys(instanceName: string) {
     opening: `${prefix}:opening`,
     identity: `${prefix}:identity`,
     leader: `${prefix}:leader`,
+    fence: `${prefix}:fence`,
     events: `${prefix}:events`,
     eventNumber: `${prefix}:eventno`,
     workers: `${prefix}:workers`,

@@ -13,6 +13,7 @@ import type { SiteFeedback } from "@postmq/vocabulary";
 import type { LeaderEvent, LeaderEvents } from "./contract.ts";
 import type { InstanceKeys } from "./instance-keys.ts";
 import { checkedId } from "./packing.ts";
+import { storeError, whenOpen } from "./redis-connection.ts";
 import { asArray, asNumber, asText, asWord } from "./script-reply.ts";
 
 const entriesPerRead = 500;
@@ -57,6 +58,15 @@ export class LeaderStream {
   }
 
   async start(): Promise<void> {
+    try {
+      await whenOpen(this.#redis);
+      await this.#findEnd();
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  async #findEnd(): Promise<void> {
     // The number first: an event between the two reads then shows as one seen twice, never as one missed.
     const number = await this.#redis.get(this.#keys.eventNumber);
     const last = await this.#redis.xrevrange(this.#keys.events, "+", "-", "COUNT", 1);
@@ -67,16 +77,24 @@ export class LeaderStream {
       newest === undefined ? Number(number ?? 0) : Number(fields[fields.indexOf("n") + 1] ?? 0);
   }
 
+  async #readMore(waitMs: number) {
+    try {
+      return await this.#redis.xread(
+        "COUNT",
+        entriesPerRead,
+        "BLOCK",
+        Math.max(1, waitMs),
+        "STREAMS",
+        this.#keys.events,
+        this.#lastId,
+      );
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
   async read(waitMs: number): Promise<LeaderEvents> {
-    const reply = await this.#redis.xread(
-      "COUNT",
-      entriesPerRead,
-      "BLOCK",
-      Math.max(1, waitMs),
-      "STREAMS",
-      this.#keys.events,
-      this.#lastId,
-    );
+    const reply = await this.#readMore(waitMs);
     if (reply === null) return { events: [], gap: false };
     const events: LeaderEvent[] = [];
     let gap = false;

@@ -28,7 +28,7 @@ import {
   parseEnvelope,
   unpackRequest,
 } from "./packing.ts";
-import { storeError } from "./redis-connection.ts";
+import { storeError, whenOpen } from "./redis-connection.ts";
 import { asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
 import { loadScript, runScript } from "./script.ts";
 import type { Script, ScriptArgument } from "./script.ts";
@@ -75,8 +75,9 @@ export class SchedulingStore implements Scheduling {
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
-    this.#redis = parts.connect("patient", "scheduling");
-    this.#stream = new LeaderStream(parts.connect("patient", "events"), parts.keys);
+    // Hasty: an import that was resent after a reconnect would leave its first batch in active, known to nobody.
+    this.#redis = parts.connect("hasty", "scheduling");
+    this.#stream = new LeaderStream(parts.connect("hasty", "events"), parts.keys);
   }
 
   async #run(
@@ -84,8 +85,13 @@ export class SchedulingStore implements Scheduling {
     keys: readonly string[],
     args: readonly ScriptArgument[],
   ): Promise<unknown> {
+    return this.#ask((redis) => runScript(redis, script, keys, [this.#parts.keys.prefix, ...args]));
+  }
+
+  async #ask<Reply>(question: (redis: Redis) => Promise<Reply>): Promise<Reply> {
     try {
-      return await runScript(this.#redis, script, keys, [this.#parts.keys.prefix, ...args]);
+      await whenOpen(this.#redis);
+      return await question(this.#redis);
     } catch (error) {
       throw storeError(error);
     }
@@ -326,8 +332,9 @@ export class SchedulingStore implements Scheduling {
   }
 
   async sweep(fence: Fence, olderThanMs: number): Promise<number> {
-    if ((await this.#redis.get(`${this.#parts.keys.prefix}:fence`)) !== fence)
+    if ((await this.#ask((redis) => redis.get(this.#parts.keys.fence))) !== fence) {
       throw storeError(new Error("FENCED"));
+    }
     const bells = { maildrop: this.#parts.keys.byEntry("maildrop"), bounce: this.#parts.keys.owed };
     let rung = 0;
     for (const queue of ["maildrop", "bounce"] as const) {
@@ -345,10 +352,12 @@ export class SchedulingStore implements Scheduling {
 
   async counts(): Promise<{ readonly incoming: number; readonly due: number }> {
     const { keys, monitor } = this.#parts;
-    const [incoming, due] = await Promise.all([
-      this.#redis.zcard(keys.byEntry("incoming")),
-      this.#redis.zcount(keys.due, "-inf", monitor.nowMs()),
-    ]);
+    const [incoming, due] = await this.#ask((redis) =>
+      Promise.all([
+        redis.zcard(keys.byEntry("incoming")),
+        redis.zcount(keys.due, "-inf", monitor.nowMs()),
+      ]),
+    );
     return { incoming, due };
   }
 }
