@@ -458,6 +458,7 @@ export type StoreHealth = {
 
 /** Everything of one instance. Made by `openStore`. */
 export interface Store extends AsyncDisposable {
+  [Symbol.asyncDispose](): Promise<void>;
   readonly instanceName: string;
   /** Redis TIME as far as known: last reading plus a monotonic offset. */
   readonly clock: Clock;
