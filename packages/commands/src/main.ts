@@ -5,6 +5,8 @@
  */
 import { userInfo } from "node:os";
 
+import { exitCodes } from "@postmq/vocabulary";
+
 import { runCommand } from "./run-command.ts";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -12,17 +14,23 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   process.exit(error.code === "EPIPE" ? 0 : 74);
 });
 
-const exitCode = await runCommand({
-  args: process.argv.slice(2),
-  env: process.env,
-  input: process.stdin,
-  isTerminal: process.stdout.isTTY,
-  print: (text) => process.stdout.write(text),
-  complain: (text) => process.stderr.write(text),
-  user: currentUser(),
-});
-// What is still open (a connection that waits for Redis) must not keep a command from ending.
-process.exit(exitCode);
+try {
+  const exitCode = await runCommand({
+    args: process.argv.slice(2),
+    env: process.env,
+    input: process.stdin,
+    isTerminal: process.stdout.isTTY,
+    print: (text) => process.stdout.write(text),
+    complain: (text) => process.stderr.write(text),
+    user: currentUser(),
+  });
+  // What is still open (a connection that waits for Redis) must not keep a command from ending.
+  process.exit(exitCode);
+} catch (error) {
+  // A bug: what the caller handed in is not known to be stored.
+  process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
+  process.exit(exitCodes.software);
+}
 
 function currentUser() {
   const uid = process.getuid?.() ?? 0;

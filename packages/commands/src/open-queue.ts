@@ -32,7 +32,7 @@ export async function withQueue<T>(
 
 /** What matters has been answered by now: trouble in closing, or a Redis that went silent, changes nothing about it. */
 async function close(store: Store): Promise<void> {
-  const closed = store[Symbol.asyncDispose]().catch(() => undefined);
+  const closed = Promise.allSettled([store[Symbol.asyncDispose]()]);
   await Promise.race([closed, pause(closeWithinMs, undefined, { ref: false })]);
 }
 

@@ -3,11 +3,12 @@ import { randomBytes } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import type { AddressInfo } from "node:net";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 
 import { listDropped, openDropped } from "@postmq/drop-directory";
 import type { ListedMessage, Store } from "@postmq/queue-store";
-import { startRedis, withStore } from "@postmq/testing";
+import { run, startRedis, withStore } from "@postmq/testing";
 import type { RedisServer, StoreUnderTest } from "@postmq/testing";
 
 import { commandRunner } from "../command.test-support.ts";
@@ -94,6 +95,22 @@ describe("sendmail", () => {
       assert.match(big.err, /message file too big: message_size_limit is 100 bytes/);
       assert.deepEqual(await listed(store), []);
       assert.equal(existsSync(command.dropDirectory), false);
+    }));
+
+  it("marks addresses outside ASCII", () =>
+    withQueue(async ({ store, command }) => {
+      assert.equal((await command.run(["sendmail", "ü@b.example"])).code, 0);
+      assert.equal((await listed(store))[0]?.envelope.smtputf8, true);
+    }));
+
+  it("exits 65 when its input can't be read", () =>
+    withQueue(async ({ store, instanceName }) => {
+      const program = join(import.meta.dirname, "../../bin/postmq");
+      const env = { POSTMQ_REDIS_URL: redis.url, POSTMQ_INSTANCE_NAME: instanceName };
+      const ran = await run("/bin/sh", ["-c", `exec ${program} sendmail a@b.example </`], { env });
+      assert.equal(ran.code, 65, ran.stderr);
+      assert.match(ran.stderr, /error reading input/);
+      assert.deepEqual(await listed(store), []);
     }));
 
   it("obeys authorized_submit_users with exit 77; root may always", () =>

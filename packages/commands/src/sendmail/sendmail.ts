@@ -54,6 +54,9 @@ async function enqueue(context: CommandContext, request: SendmailRequest): Promi
   const content = await readMessage(context.input, {
     dotEndsInput: submission.dotEndsInput,
     maxBytes: parameters.message_size_limit,
+  }).catch((error: unknown) => {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new CommandFailure(exitCodes.dataErr, said(`error reading input: ${reason}`), error);
   });
   if (content === "tooBig") {
     const text = `message file too big: message_size_limit is ${parameters.message_size_limit} bytes`;
@@ -86,9 +89,12 @@ function recipientsOf({ recipients, notify }: Submission): readonly Recipient[] 
 
 function envelopeOf(submission: Submission, user: User): Envelope {
   const { sender, fullName, encoding, ret, envid, extractRecipients } = submission;
+  const addresses = [sender, ...submission.recipients];
+  const isInternational = addresses.some((address) => /\P{ASCII}/u.test(address));
   return {
     sender,
     origin: "sendmail",
+    ...(isInternational ? { smtputf8: true } : {}),
     client: { name: "localhost", address: "", protocol: "", uid: user.uid },
     ...(fullName === undefined ? {} : { fullName }),
     ...(encoding === undefined ? {} : { encoding }),
