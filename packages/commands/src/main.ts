@@ -18,7 +18,7 @@ try {
   const exitCode = await runCommand({
     args: process.argv.slice(2),
     env: process.env,
-    input: process.stdin,
+    input: standardInput(),
     isTerminal: process.stdout.isTTY,
     print: (text) => process.stdout.write(text),
     complain: (text) => process.stderr.write(text),
@@ -30,6 +30,11 @@ try {
   // A bug: what the caller handed in is not known to be stored.
   process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`);
   process.exit(exitCodes.software);
+}
+
+/** Opened when it is read: most commands never do, and a directory in its place is an error only then. */
+async function* standardInput(): AsyncGenerator<Buffer, void, void> {
+  for await (const chunk of process.stdin) yield chunk;
 }
 
 function currentUser() {
