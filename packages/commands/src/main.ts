@@ -3,6 +3,7 @@
  *
  * Source: DESIGN §7.
  */
+import { fstatSync } from "node:fs";
 import { userInfo } from "node:os";
 
 import { exitCodes } from "@postmq/vocabulary";
@@ -32,8 +33,9 @@ try {
   process.exit(exitCodes.software);
 }
 
-/** Opened when it is read: most commands never do, and a directory in its place is an error only then. */
+/** Opened when it is read: most commands never do. To Node a directory looks empty; it is no message. */
 async function* standardInput(): AsyncGenerator<Buffer, void, void> {
+  if (fstatSync(0).isDirectory()) throw new Error("it is a directory");
   for await (const chunk of process.stdin) yield chunk;
 }
 
