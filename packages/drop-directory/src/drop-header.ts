@@ -79,6 +79,7 @@ function parseEnvelope(value: unknown): Envelope {
     "envid",
     "ret",
     "extractRecipients",
+    "extractedNotify",
     "uid",
   ]);
   const { encoding, ret } = said;
@@ -97,6 +98,9 @@ function parseEnvelope(value: unknown): Envelope {
     ...(said["envid"] === undefined ? {} : { envid: text(said["envid"], "envid") }),
     ...(ret === undefined ? {} : { ret }),
     ...(isSet(said["extractRecipients"], "extractRecipients") ? { extractRecipients: true } : {}),
+    ...(said["extractedNotify"] === undefined
+      ? {}
+      : { extractedNotify: parseNotify(said["extractedNotify"]) }),
   };
 }
 

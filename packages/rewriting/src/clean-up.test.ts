@@ -250,6 +250,15 @@ describe("recipients from the headers (sendmail -t)", () => {
     assert.doesNotMatch(text, /e@f|g@h/);
   });
 
+  it("gives those it finds the NOTIFY that -N named", () => {
+    const { recipients, envelope } = cleaned("To: a@b\r\n\r\n", {
+      envelope: { extractRecipients: true, extractedNotify: ["NEVER"] },
+      recipients: [],
+    });
+    assert.deepEqual(recipients, [{ address: "a@b", notify: ["NEVER"] }]);
+    assert.equal(envelope.extractedNotify, undefined);
+  });
+
   it("takes the Resent- variants alone if any Resent- header is present", () => {
     const { recipients } = cleaned(
       "To: a@b\r\nResent-To: c@d\r\nResent-Bcc: e@f\r\n\r\n",

@@ -16,13 +16,14 @@ const recipientHeaders = new Set(["to", "cc", "bcc"]);
 const resentRecipientHeaders = new Set(["resent-to", "resent-cc", "resent-bcc"]);
 
 export function extractHeaderRecipients(draft: Draft): Draft {
-  const { extractRecipients, ...envelope } = draft.envelope;
+  const { extractRecipients, extractedNotify, ...envelope } = draft.envelope;
   if (extractRecipients !== true) return draft;
   const names = hasResentHeaders(draft.received) ? resentRecipientHeaders : recipientHeaders;
   const found = draft.received
     .filter((header) => names.has(header.name))
     .flatMap((header) => parseAddressHeader(header.value()))
-    .map(headerRecipient);
+    .map(headerRecipient)
+    .map((one) => (extractedNotify === undefined ? one : { ...one, notify: extractedNotify }));
   return { ...draft, envelope, recipients: [...draft.recipients, ...found] };
 }
 

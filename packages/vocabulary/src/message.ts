@@ -38,6 +38,8 @@ export type Envelope = {
   readonly client?: ClientAttributes;
   /** sendmail -t: recipients are still to be read from the headers by cleanup. Only in maildrop. */
   readonly extractRecipients?: boolean;
+  /** sendmail -N for the recipients that -t finds. Only in maildrop. */
+  readonly extractedNotify?: readonly NotifyCondition[];
 };
 
 export const notifyConditions = ["NEVER", "SUCCESS", "FAILURE", "DELAY"] as const;

@@ -88,7 +88,7 @@ function recipientsOf({ recipients, notify }: Submission): readonly Recipient[] 
 }
 
 function envelopeOf(submission: Submission, user: User): Envelope {
-  const { sender, fullName, encoding, ret, envid, extractRecipients } = submission;
+  const { sender, fullName, encoding, ret, envid, extractRecipients, notify } = submission;
   const addresses = [sender, ...submission.recipients];
   const isInternational = addresses.some((address) => /\P{ASCII}/u.test(address));
   return {
@@ -101,5 +101,6 @@ function envelopeOf(submission: Submission, user: User): Envelope {
     ...(ret === undefined ? {} : { ret }),
     ...(envid === undefined ? {} : { envid }),
     ...(extractRecipients ? { extractRecipients } : {}),
+    ...(extractRecipients && notify !== undefined ? { extractedNotify: notify } : {}),
   };
 }

@@ -7,6 +7,8 @@
   states in this call, that many pairs (number, state).
   Answers 'stored', 'already' (nothing is changed), or 'expired' (content or recipients stored ahead are gone).
 ]]
+-- A mark whose file's owner died before forgetting it goes one day, long after any file would have been seen.
+local taken_life_seconds = 90 * 86400
 local cursor = 0
 local function arg()
   cursor = cursor + 1
@@ -78,7 +80,7 @@ local function commit_one(m)
   recipient_fields(fields, m)
   call_long('HSET', key, fields, 6000)
   if m.is_inline then call('HSET', P .. ':c:' .. m.content, '0', m.inline) end
-  if m.taken then call('SET', taken_key, '1') end
+  if m.taken then call('SET', taken_key, '1', 'EX', taken_life_seconds) end
   enter_queue(m.queue, m.id, arrival, m.sender_domain, m.summary, large)
   return 'stored'
 end
