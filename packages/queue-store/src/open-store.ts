@@ -209,7 +209,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   };
   return new OpenedStore(options.instanceName, parts, async () => {
     monitor.stop();
-    await Promise.allSettled(stops.map((stop) => stop()));
+    await Promise.allSettled(stops.map(async (stop) => stop()));
     if (redis.status === "ready") await bells[Symbol.asyncDispose]();
     closeConnections();
   });

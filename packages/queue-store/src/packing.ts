@@ -105,7 +105,7 @@ export function unpackState(text: string, round: number): RecipientState {
     kind: isFailed ? "failed" : "deferred",
     status: parseEnhancedStatus(status) ?? unreadable(`status ${status}`),
     reason,
-    ...(remote === "" ? {} : { remote: parseJson<RemoteReply>(remote) }),
+    ...(remote === "" ? {} : { remote: parseJson(remote) as RemoteReply }),
   };
 }
 
@@ -113,9 +113,9 @@ function unreadable(what: string): never {
   throw new PostmqError("PMQ_MESSAGE_UNREADABLE", `unreadable record: ${what}`);
 }
 
-function parseJson<Shape>(text: string): Shape {
+function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text) as Shape;
+    return JSON.parse(text);
   } catch (error) {
     throw new PostmqError("PMQ_MESSAGE_UNREADABLE", "unreadable record: bad JSON", {
       cause: error,
@@ -125,7 +125,7 @@ function parseJson<Shape>(text: string): Shape {
 
 /** @throws PMQ_MESSAGE_UNREADABLE */
 export function parseEnvelope(text: string): Envelope {
-  const envelope = parseJson<Envelope>(text);
+  const envelope = parseJson(text) as Envelope;
   if (typeof envelope !== "object" || envelope === null || typeof envelope.sender !== "string") {
     unreadable("envelope");
   }
