@@ -247,14 +247,31 @@ describe("connections between messages and jobs", () => {
   });
 
   it("D26 opens a new connection silently when RSET or MAIL is answered with 421", async () => {
-    await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
-    await test.serve(request(1, server.relayhost));
-    server.decide = (event) =>
-      event.connection === 1 && event.stage === "mail" ? { reply: "421 4.7.0 enough" } : undefined;
-    await test.serve(request(2, server.relayhost));
-    assert.equal(server.totalConnections, 2);
-    assert.equal(test.delivering.ends[1]?.outcomes[0]?.kind, "sent");
+    for (const stage of ["rset", "mail"] as const) {
+      await using server = await FakeSmtpServer.start();
+      // The one session that is allowed must be the new one.
+      await using test = startWorker({ POSTMQ_SMTP_MX_SESSION_LIMIT: "1" });
+      await test.serve(request(1, server.relayhost));
+      server.decide = (event) =>
+        event.connection === 1 && event.stage === stage ? { reply: "421 4.7.0 enough" } : undefined;
+      await test.serve(request(2, server.relayhost));
+      assert.equal(server.totalConnections, 2);
+      assert.equal(test.delivering.ends[1]?.outcomes[0]?.kind, "sent");
+    }
+  });
+
+  it("D26 opens a new connection silently when the server leaves between messages of a job", async () => {
+    await using server = await FakeSmtpServer.start({
+      decide: (event) =>
+        event.connection === 1 && event.transaction === 1 ? { cut: "before" } : undefined,
+    });
+    await using test = startWorker({ POSTMQ_SMTP_MX_SESSION_LIMIT: "1" });
+    await test.serve(request(1, server.relayhost), request(2, server.relayhost));
+    assert.deepEqual(
+      test.delivering.ends.map(({ outcomes }) => outcomes[0]?.kind),
+      ["sent", "sent"],
+    );
+    assert.deepEqual(test.log, []);
   });
 
   it("D25 forgets an idle connection that the server ends", async () => {
@@ -294,7 +311,7 @@ describe("connections between messages and jobs", () => {
   it("D27 uses no connection again after a protocol error", async () => {
     await using server = await FakeSmtpServer.start({
       decide: (event) =>
-        event.connection === 1 ? at("mail", { reply: "501 5.5.4 what" })(event) : undefined,
+        event.connection === 1 ? at("rcpt", { reply: "501 5.5.4 what" })(event) : undefined,
     });
     await using test = startWorker();
     await test.serve(request(1, server.relayhost), request(2, server.relayhost));

@@ -29,6 +29,31 @@ function gate(stage: StageEvent["stage"]) {
   };
 }
 
+describe("a delivery process", () => {
+  it("9, 10: delivers a request once though its job is handed out again meanwhile", async () => {
+    const dot = gate("dot");
+    await using server = await FakeSmtpServer.start({ decide: dot.decide });
+    await using test = startWorker();
+    const names = test.delivering.offer(request(1, server.relayhost), request(2, server.relayhost));
+    const first = test.worker.serve([...names, ...names]);
+    await dot.reached();
+    // The store would grant these claims: they are ours already.
+    await test.worker.serve(names);
+    dot.open();
+    await first;
+    assert.equal(server.messages.length, 2);
+    assert.equal(test.delivering.ends.length, 2);
+  });
+
+  it("takes a request again once its end is written", async () => {
+    await using server = await FakeSmtpServer.start();
+    await using test = startWorker();
+    await test.serve(request(1, server.relayhost));
+    await test.serve(request(1, server.relayhost));
+    assert.equal(server.messages.length, 2);
+  });
+});
+
 describe("the end of a delivery process", () => {
   it("P10: what is in flight ends, what has not begun is put back", async () => {
     const dot = gate("dot");

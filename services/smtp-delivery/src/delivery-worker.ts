@@ -16,6 +16,7 @@ import type { Log } from "@postmq/observability";
 import type { ClaimAnswer, Delivering, RequestResult } from "@postmq/queue-store";
 import type { RequestName } from "@postmq/vocabulary";
 
+import { formatRequestName } from "./alone.ts";
 import { ConnectionCache } from "./connection-cache.ts";
 import { DeliveryJob } from "./delivery-job.ts";
 import type { JobTools } from "./delivery-job.ts";
@@ -45,6 +46,8 @@ export class DeliveryWorker {
   readonly #parts: WorkerParts;
   readonly #tools: JobTools;
   readonly #jobs = new Set<DeliveryJob>();
+  /** Requests that a job of this process has, from its bell to its written end. */
+  readonly #inHand = new Set<string>();
 
   constructor(parts: WorkerParts) {
     const { parameters, delivering, log } = parts;
@@ -70,15 +73,30 @@ export class DeliveryWorker {
     return this.#jobs.size;
   }
 
-  /** Serves one bell. Rejects only for a bug: then the process must end, since claims of ours would never be reaped. */
+  /**
+   * Serves one bell. Rejects only for a bug: then the process must end, since claims of ours would never be reaped.
+   *
+   * Important: a request that another job of this process has in hand is left out. A claim names the process, so the
+   * store would grant it twice; and BullMQ hands a job out a second time, maybe to this very process, when a blocked or
+   * frozen event loop let its lock run out (faults.md 9, 10).
+   */
   async serve(requests: readonly RequestName[]): Promise<void> {
+    const mine = requests.filter((name) => this.#takeInHand(name));
     const job = new DeliveryJob(this.#tools);
     this.#jobs.add(job);
     try {
-      await job.serve(requests);
+      if (mine.length > 0) await job.serve(mine);
     } finally {
       this.#jobs.delete(job);
+      for (const name of mine) this.#inHand.delete(formatRequestName(name));
     }
+  }
+
+  #takeInHand(name: RequestName): boolean {
+    const key = formatRequestName(name);
+    if (this.#inHand.has(key)) return false;
+    this.#inHand.add(key);
+    return true;
   }
 
   /** @param idle resolves when no job runs any more and none will begin */

@@ -335,7 +335,6 @@ export class SmtpSession extends Connection {
       return { isDotRefused: false, contentError: error };
     }
     await this.#writePieces(stuffer.end());
-    await this.#flush();
     // Asked only when all content has left: the time between mark and dot is the time in which a crash is ambiguous.
     if (this.#broken !== undefined || end.reply !== undefined) return this.#earlyEnd(end);
     return await this.#sendDot(await mail.approveDot(), finalDot, end);
@@ -380,18 +379,6 @@ export class SmtpSession extends Connection {
       this.#disarm();
       this.#onBroken = undefined;
     }
-  }
-
-  /** Waits until the system has taken all that was written. */
-  async #flush(): Promise<void> {
-    if (this.#socket.writableLength === 0 || this.#broken !== undefined) return;
-    await new Promise<void>((resolve) => {
-      this.#onBroken = resolve;
-      this.#arm("body");
-      this.#socket.write("", () => resolve());
-    });
-    this.#disarm();
-    this.#onBroken = undefined;
   }
 
   // ------------------------------------------------------------------------------------ the verdict
