@@ -314,8 +314,10 @@ describe("SMTP rules", () => {
     client.send("x".repeat(3000));
     client.send("\r");
     await say(client, [["", "250 2.0.0 Ok"]]);
-    const address = `${"x".repeat(3000)}@example.com`;
-    await say(client, [[`MAIL FROM:<${address}>`, "501 5.1.7 Bad sender address syntax"]]);
+    const padding = " ".repeat(2048);
+    await say(client, [[`MAIL FROM:<a@example.com>${padding}NOT=READ`, "250 2.1.0 Ok"]]);
+    client.send(`RCPT TO:<b@example.net>${padding}`);
+    await say(client, [["NOT=READ", "250 2.1.5 Ok"]]);
   });
 
   it("V8 takes content lines of any length", async () => {

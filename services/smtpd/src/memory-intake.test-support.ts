@@ -6,7 +6,7 @@ import type {
   Intake,
   NewMessage,
 } from "@postmq/queue-store";
-import { makeQueueId } from "@postmq/vocabulary";
+import { makeQueueId, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 
 export type MemoryIntakeHooks = {
@@ -42,7 +42,9 @@ export class MemoryIntake implements Intake {
 
   async commit(message: NewMessage): Promise<CommitAnswer> {
     await this.hooks.beforeCommit?.(message);
-    this.open.delete(message.id);
+    if (!this.open.delete(message.id)) {
+      throw new PostmqError("PMQ_STORE_CONTENT_EXPIRED", "the content was dropped");
+    }
     this.messages.push({
       ...message,
       text: (message.content.inline ?? Buffer.alloc(0)).toString("latin1"),

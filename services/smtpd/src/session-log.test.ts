@@ -57,7 +57,7 @@ describe("what a client says (security.md 3, 14)", () => {
     using client = await connectTo(server.port);
     const hostile = "\u0000\u001B[31m\rx\u007F\u0085";
     const replies = [];
-    for (const line of [`HELO c${hostile}`, `${hostile.slice(1)}`]) {
+    for (const line of [`HELO c${hostile}`, hostile.slice(1)]) {
       client.send(`${line}\r\n`);
       replies.push(
         ...(line.startsWith("HELO")

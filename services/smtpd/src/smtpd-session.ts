@@ -2,7 +2,7 @@
  * One client's connection: bytes in, command lines and content to the dialogue, replies out.
  *
  * smtp-server owns the socket: listeners, the idle timer, the bounded wait of a closed connection. Its parser and its
- * command handlers are not used (LIBRARIES: it folds recipients, rewrites domains, reads a whole line before it bounds
+ * command handlers are not used (it folds recipients, rewrites domains, reads a whole line before it bounds
  * it, and hands every message through a stream of its own). Input is taken strictly in order: nothing is read from the
  * client while the store, a delayed reply or a client that does not read makes it wait, so memory stays bounded.
  *

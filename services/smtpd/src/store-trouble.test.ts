@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
+import type { Socket } from "node:net";
 import { describe, it } from "node:test";
 
 import { SmtpClient, waitFor } from "@postmq/testing";
@@ -10,6 +11,7 @@ import { MemoryIntake } from "./memory-intake.test-support.ts";
 import type { MemoryIntakeHooks } from "./memory-intake.test-support.ts";
 import { openData, say } from "./say.test-support.ts";
 import { startListener } from "./start-listener.test-support.ts";
+import type { RunningListener } from "./start-listener.test-support.ts";
 
 const full = "452 4.3.1 Insufficient system storage";
 const trouble = "451 4.3.0 Error: queue file write error";
@@ -180,41 +182,73 @@ describe("a client that goes away (V7; faults.md 1)", () => {
     const release = Promise.withResolvers<void>();
     const intake = new MemoryIntake({ beforeCommit: () => release.promise });
     await using server = await startListener({ intake });
-    using client = await SmtpClient.open(server.port);
-    await openData(client);
-    client.send(`${body}\r\n`);
-    await waitFor(() => intake.open.size === 1);
-    client[Symbol.dispose]();
-    release.resolve();
-    await waitFor(() =>
+    const { client } = await sendWholeMessage(server);
+    client.resetAndDestroy();
+    await waitFor(() => server.lines.some((line) => line.startsWith("disconnect")));
+    assert.ok(
       server.lines.includes("lost connection after END-OF-MESSAGE from localhost[127.0.0.1]"),
     );
-    assert.equal(intake.messages.length, 1);
+    release.resolve();
+    await waitFor(() => intake.messages.length === 1);
   });
 
   it("gets its replies when it has only shut down its own side", async () => {
     const release = Promise.withResolvers<void>();
     const intake = new MemoryIntake({ beforeCommit: () => release.promise });
     await using server = await startListener({ intake });
-    const client = connect(server.port, "127.0.0.1");
-    let heard = "";
-    client.setEncoding("latin1").on("data", (text: string) => {
-      heard += text;
-    });
-    for (const [command, code] of [
-      ["EHLO client", "220"],
-      ["MAIL FROM:<a@example.com>", "250 DSN"],
-      ["RCPT TO:<b@example.net>", "250 2.1.0"],
-      ["DATA", "250 2.1.5"],
-      [body, "354"],
-    ] as const) {
-      await waitFor(() => heard.includes(code));
-      client.write(`${command}\r\n`);
-    }
+    const { client, ours, heard } = await sendWholeMessage(server);
     client.end("QUIT\r\n");
-    await waitFor(() => intake.open.size === 1);
+    await waitFor(() => ours.readableEnded);
     release.resolve();
     await once(client, "close");
-    assert.match(heard, /250 2\.0\.0 Ok: queued as \w+\r\n221 2\.0\.0 Bye\r\n$/);
+    assert.match(heard(), /250 2\.0\.0 Ok: queued as \w+\r\n221 2\.0\.0 Bye\r\n$/);
+  });
+
+  it("V30 is cut off when it sends on behind a command that wants its reply, while it waits", async () => {
+    const release = Promise.withResolvers<void>();
+    const intake = new MemoryIntake({ beforeCommit: () => release.promise });
+    await using server = await startListener({ intake });
+    const { client, ours, heard } = await sendWholeMessage(server);
+    for (let sent = 0; sent < 2; sent++) {
+      const before = ours.bytesRead;
+      client.write("NOOP\r\n");
+      await waitFor(() => ours.bytesRead > before);
+    }
+    release.resolve();
+    await once(client, "close");
+    assert.match(heard(), /queued as \w+\r\n554 5\.5\.0 Error: SMTP protocol synchronization\r\n$/);
   });
 });
+
+type Wire = {
+  readonly client: Socket;
+  /** The server's end. */
+  readonly ours: Socket;
+  /** All that the server said. */
+  readonly heard: () => string;
+};
+
+/** Sends a message up to its dot, and does not wait for the last reply. */
+async function sendWholeMessage(server: RunningListener): Promise<Wire> {
+  const accepted = Promise.withResolvers<Socket>();
+  server.listener.server.once("connection", accepted.resolve);
+  const client = connect(server.port, "127.0.0.1");
+  let heard = "";
+  client.setEncoding("latin1").on("data", (text: string) => {
+    heard += text;
+  });
+  for (const [command, code] of [
+    ["EHLO client", "220"],
+    ["MAIL FROM:<a@example.com>", "250 DSN"],
+    ["RCPT TO:<b@example.net>", "250 2.1.0"],
+    ["DATA", "250 2.1.5"],
+    [body, "354"],
+  ] as const) {
+    await waitFor(() => heard.includes(code));
+    client.write(`${command}\r\n`);
+  }
+  const ours = await accepted.promise;
+  const expectedBytes = client.bytesWritten;
+  await waitFor(() => ours.bytesRead >= expectedBytes);
+  return { client, ours, heard: () => heard };
+}
