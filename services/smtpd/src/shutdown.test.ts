@@ -59,4 +59,17 @@ describe("shutdown (P10)", () => {
     client[Symbol.dispose]();
     await drained;
   });
+
+  it("cuts a client off that dawdles over its message, and keeps nothing of it", async () => {
+    const intake = new MemoryIntake();
+    const server = await startListener({ intake });
+    using client = await SmtpClient.open(server.port);
+    await openData(client);
+    client.send("Subject: x\r\n\r\nhalf");
+    await waitFor(() => intake.open.size === 1);
+    await server.listener.drain(50);
+    assert.deepEqual(await repliesToTheEnd(client), []);
+    assert.equal(intake.messages.length, 0);
+    assert.equal(intake.open.size, 0);
+  });
 });

@@ -19,6 +19,7 @@ export class SmtpdListener extends SMTPServer {
   readonly #context: DialogueContext;
   readonly #sessions = new Set<SmtpdSession>();
   #isStopping = false;
+  #whenGone: (() => void) | undefined;
 
   constructor(context: DialogueContext) {
     // A client may shut down its side once it has sent everything: it still gets its replies.
@@ -56,7 +57,8 @@ export class SmtpdListener extends SMTPServer {
   override connect(socket: Socket, options?: SMTPConnectionOptions | null): void {
     const session = new SmtpdSession(this, socket, options, this.#context);
     this.#sessions.add(session);
-    socket.once("close", () => this.#sessions.delete(session));
+    // After smtp-server's own listener, so that a session that is no longer listed has come to its end.
+    socket.once("close", () => setImmediate(() => this.#forget(session)));
     session.init();
     if (this.#isStopping) session.stop();
   }
@@ -65,15 +67,24 @@ export class SmtpdListener extends SMTPServer {
    * Takes no new clients, lets messages that are on their way in come to their end; resolves when the last client is
    * gone. A client that dawdles over its message is cut off after a while, and keeps it.
    */
-  async drain(): Promise<void> {
+  async drain(limitMs = drainLimitMs): Promise<void> {
     this.#isStopping = true;
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    const gone = new Promise<void>((resolve) => {
+      this.#whenGone = resolve;
+      if (this.#sessions.size === 0) resolve();
+    });
     for (const session of this.#sessions) session.stop();
     const cutOff = setTimeout(() => {
       for (const session of this.#sessions) session.cut();
-    }, drainLimitMs);
-    await closed;
+    }, limitMs);
+    await Promise.all([closed, gone]);
     clearTimeout(cutOff);
     this.#context.deadline.close();
+  }
+
+  #forget(session: SmtpdSession): void {
+    this.#sessions.delete(session);
+    if (this.#sessions.size === 0) this.#whenGone?.();
   }
 }
