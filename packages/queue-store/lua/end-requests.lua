@@ -21,17 +21,17 @@ while i <= #ARGV do
     outcomes[k] = { ARGV[at], ARGV[at + 1], ARGV[at + 2] }
   end
   local key = record_key(id)
-  local v = redis.pcall('HMGET', key, 'R' .. number, 'o', 'q')
+  local v = read_for_outcomes(id, outcomes, 'R' .. number, 'o')
   local answer = 0
-  if v.err or not v[3] then
+  if v.err or not v[1] then
     answer = -1
   else
-    local request = parse_request(v[1] or '')
-    local fields = count > 0 and record_outcomes(id, outcomes) or {}
+    local request = parse_request(v[11] or '')
+    local fields = count > 0 and record_outcomes(id, outcomes, v) or {}
     if request and request.generation == generation and request.claim == claim then
       call('HDEL', key, 'R' .. number)
       fields[#fields + 1] = 'o'
-      fields[#fields + 1] = drop_open(v[2], number)
+      fields[#fields + 1] = drop_open(v[12], number)
       fields[#fields + 1] = 'la'
       fields[#fields + 1] = digits(now_ms)
       answer = 1

@@ -29,7 +29,9 @@ local function defer_ambiguous(id, request)
   for _, number in ipairs(recipient_numbers(request.recipients)) do
     outcomes[#outcomes + 1] = { digits(number), 't', text }
   end
-  call_long('HSET', record_key(id), record_outcomes(id, outcomes) or {}, 6000)
+  local v = read_for_outcomes(id, outcomes)
+  if v.err or not v[1] then return 0 end
+  call_long('HSET', record_key(id), record_outcomes(id, outcomes, v), 6000)
   return #outcomes
 end
 

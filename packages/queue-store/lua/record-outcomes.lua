@@ -11,11 +11,13 @@
 -- @include outcomes
 local outcomes = {}
 for i = 3, #ARGV, 3 do outcomes[#outcomes + 1] = { ARGV[i], ARGV[i + 1], ARGV[i + 2] } end
-local fields = record_outcomes(ARGV[2], outcomes)
-if fields then
+local v = read_for_outcomes(ARGV[2], outcomes)
+local there = not v.err and v[1]
+if there then
+  local fields = record_outcomes(ARGV[2], outcomes, v)
   fields[#fields + 1] = 'la'
   fields[#fields + 1] = digits(now_ms)
   call_long('HSET', record_key(ARGV[2]), fields, 6000)
 end
 flush_indexes()
-return fields and 1 or 0
+return there and 1 or 0

@@ -3,16 +3,17 @@
   queue, generation or claim the message has by then; a recipient that is done stays done (DESIGN §3).
 
   `outcomes` is a list of { number, kind ('s', 't', 'f'), state text after the kind }.
-  Returns false when the record is gone: then nothing is written, and no key is made. Else the record's fields that
-  changed, flat, for the caller to write together with its own.
+  `v` is what read_for_outcomes gave. Returns the record's fields that changed, flat, for the caller to write together
+  with its own. When the record is gone (v[1] is false) nothing may be written: no key is made anew.
 ]]
-local function record_outcomes(id, outcomes)
-  local key = record_key(id)
+-- The first recipient is read along: most messages have no other. Further fields are the caller's.
+local function read_for_outcomes(id, outcomes, ...)
   local first = outcomes[1] and outcomes[1][1] or '0'
-  -- The first recipient is read along: most messages have no other.
-  local v = call('HMGET', key, 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg', first, 's' .. first)
+  return redis.pcall('HMGET', record_key(id), 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg', first, 's' .. first, ...)
+end
+
+local function record_outcomes(id, outcomes, v)
   local queue, arrival, summary, round = v[1], v[2], v[3], v[6] or '0'
-  if not queue then return false end
   local undone, failed = tonumber(v[4]), tonumber(v[5] or '0')
   local counts, changed, fields = {}, false, {}
   for i, outcome in ipairs(outcomes) do
