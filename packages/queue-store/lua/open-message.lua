@@ -2,18 +2,18 @@
 --[[
   open-message: claim a message in maildrop for cleanup, or one whose report is owed for bounce.
 
-  KEYS[1] record   ARGV prefix, id, kind ('clean' | 'report'), claim, heartbeat ms, held ids of the caller ('1': the
-                   caller is at work on this very message), alone ('1': nothing else is open in the caller), crash limit
+  KEYS[1] record   ARGV prefix, id, kind ('clean' | 'report'), claim, heartbeat ms, alone ('1': nothing else is open in the caller), crash limit
   Returns {'opened', generation, arrival, envelope, content, size, chunks, n, rr, rg, report kind} |
           {'busy'} | {'stale'} | {'alone'}: open it again with nothing else open | {'limit'}: it crashed too often |
           {'unreadable'}: the key is no record
+  The caller's own claim is left over from an attempt that ended without an answer: it is at work on each message once.
   A claim is alive while w:<claim> exists. A dead one counts as a crash: after one, the message is opened alone only,
   so that its neighbours never pay.
   Source: DESIGN §3 "A message whose worker crashed"; fault 39.
 ]]
 -- @include base
-local id, kind, claim, hold, mine, alone, limit =
-  ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', ARGV[7] == '1', tonumber(ARGV[8])
+local id, kind, claim, hold, alone, limit =
+  ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', tonumber(ARGV[7])
 local key = record_key(id)
 local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'e', 'c', 'sz', 'ch', 'n', 'rr', 'rg', 'cl', 'cc', 'bw')
 if v.err then return { 'unreadable' } end
@@ -21,10 +21,8 @@ if not v[1] then return { 'stale' } end
 if kind == 'clean' and v[1] ~= 'maildrop' then return { 'stale' } end
 if kind == 'report' and not v[13] then return { 'stale' } end
 local crashes = tonumber(v[12] or '0')
-if v[11] then
-  if v[11] == claim then
-    if mine then return { 'busy' } end
-  elseif call('EXISTS', P .. ':w:' .. v[11]) == 1 then
+if v[11] and v[11] ~= claim then
+  if call('EXISTS', P .. ':w:' .. v[11]) == 1 then
     return { 'busy' }
   else
     crashes = call('HINCRBY', key, 'cc', 1)

@@ -71,6 +71,27 @@ describe("cleaning", () => {
       { redis },
     ));
 
+  it("opens a message that two rings name at once only once, and others alone after it", () =>
+    withStore(
+      async (under) => {
+        const intake = under.store.intake();
+        const cleaning = under.store.cleaning();
+        const id = await stored(intake, { queue: "maildrop" });
+        const answers = await Promise.all([cleaning.open(id), cleaning.open(id)]);
+        const [message, ...more] = answers.filter((answer) => typeof answer !== "string");
+        assert.ok(message !== undefined);
+        assert.deepEqual(more, []);
+        assert.ok(answers.includes("busy"));
+        await cleaning.giveBack(message);
+        const suspect = await stored(intake, { queue: "maildrop" });
+        const other = (await under.openAnother()).cleaning();
+        await opened(other, suspect);
+        await kill(under, await claimOf(under, suspect));
+        await opened(cleaning, suspect);
+      },
+      { redis },
+    ));
+
   it("gives a refused recipient its report and delivers the rest", () =>
     withStore(
       async (under) => {

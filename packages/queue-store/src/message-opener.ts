@@ -70,13 +70,20 @@ export class MessageOpener {
     this.#heartbeat.catch(() => undefined); // open() awaits it and sees the failure
   }
 
+  /** Two rings may name one message at once: the second finds it busy, from before Redis is asked. */
   async open(id: QueueId): Promise<Opened | NotOpened> {
+    if (this.#mine.has(id)) return "busy";
+    this.#mine.add(id);
+    let answer: Opened | NotOpened | "alone" = "busy";
     try {
       await this.#heartbeat;
-      const first = await this.#tryOpen(id, false);
-      return first === "alone" ? await this.#openAlone(id) : first;
+      answer = await this.#tryOpen(id, false);
+      if (answer === "alone") answer = await this.#openAlone(id);
+      return answer;
     } catch (error) {
       throw storeError(error);
+    } finally {
+      if (typeof answer !== "object") this.#mine.delete(id);
     }
   }
 
@@ -91,7 +98,6 @@ export class MessageOpener {
     try {
       const answer = await this.#ask(id, alone);
       isOpen = typeof answer === "object";
-      if (isOpen) this.#mine.add(id);
       return answer;
     } finally {
       if (!isOpen) this.#gate.leave();
@@ -100,13 +106,12 @@ export class MessageOpener {
 
   async #ask(id: QueueId, alone: boolean): Promise<Opened | NotOpened | "alone"> {
     const { keys, worker, heartbeatMs, redis, crashLimit } = this.#parts;
-    const isMine = this.#mine.has(id) ? "1" : "";
     const reply = asArray(
       await runScript(
         redis,
         openMessage,
         [keys.record(id)],
-        [keys.prefix, id, this.#kind, worker, heartbeatMs, isMine, alone ? "1" : "", crashLimit],
+        [keys.prefix, id, this.#kind, worker, heartbeatMs, alone ? "1" : "", crashLimit],
       ),
     );
     const word = asWord(reply[0], ["opened", "busy", "stale", "alone", "limit", "unreadable"]);
