@@ -18,7 +18,8 @@ import {
   waitFor,
 } from "@postmq/testing";
 
-import { findBrokenInvariants, probeDepth } from "../support/redis-probe.ts";
+import { settleAccount } from "../support/account.ts";
+import { probeDepth } from "../support/redis-probe.ts";
 
 const quick = {
   minimal_backoff_time: "1s",
@@ -61,17 +62,13 @@ describe("fault 11: Redis is killed and started again", () => {
     const before = sink.accepted.length;
     await waitFor(() => sink.accepted.length > before + 20, { timeoutMs: 30_000 });
     await flow.stop();
-    const report = await ledger.settle({
-      timeoutMs: 30_000,
-      refresh: ledgerReader(ledger, sink),
-      describe: () => system.lastLines(),
-    });
+    const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
     assert.ok(flow.refusals.length > 0, "nothing was refused while Redis was away");
     assertTemporary(flow.refusals);
     assert.deepEqual([...report.duplicates], []);
     assert.deepEqual(report.unknown, []);
     assert.ok(system.runs.every((run) => run.isRunning));
-    assert.deepEqual(await findBrokenInvariants(redis), []);
+    assert.deepEqual(report.brokenInvariants, []);
     assert.deepEqual(await system.stop(), []);
   });
 });
@@ -102,11 +99,7 @@ describe("fault 19: Redis is paused for 10 s", () => {
     const before = sink.accepted.length;
     await waitFor(() => sink.accepted.length > before + 20, { timeoutMs: 30_000 });
     await flow.stop();
-    const report = await ledger.settle({
-      timeoutMs: 30_000,
-      refresh: ledgerReader(ledger, sink),
-      describe: () => system.lastLines(),
-    });
+    const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
     assertTemporary(flow.refusals);
     assert.deepEqual([...report.duplicates], []);
   });
@@ -140,11 +133,7 @@ describe("fault 15: the end of the append-only file is torn", () => {
     await appendFile(join(appendOnly, last), "*3\r\n$3\r\nSET\r\n$5\r\nhalf-");
     await redis.restart();
     await using system = await startPostmq({ redis, parameters: { relayhost: sink.relayhost } });
-    const report = await ledger.settle({
-      timeoutMs: 20_000,
-      refresh: ledgerReader(ledger, sink),
-      describe: () => system.lastLines(),
-    });
+    const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
     assert.equal(report.delivered, 20);
     assert.deepEqual([...report.duplicates], []);
     assert.deepEqual(await system.stop(), []);

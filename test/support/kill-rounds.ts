@@ -12,7 +12,6 @@ import { setTimeout as delay } from "node:timers/promises";
 import {
   FakeSmtpServer,
   Ledger,
-  ledgerReader,
   MailFlow,
   seededRandom,
   startPostmq,
@@ -28,7 +27,8 @@ import type {
   ServiceName,
 } from "@postmq/testing";
 
-import { findBrokenInvariants, isConnected, probeRequests, probeUnrung } from "./redis-probe.ts";
+import { settleAccount } from "./account.ts";
+import { isConnected, probeRequests, probeUnrung } from "./redis-probe.ts";
 
 export type Victim = ServiceName | "redis";
 
@@ -191,9 +191,13 @@ class KillJourney implements AsyncDisposable {
       await flow.stop();
     }
     this.#dotDelayMs = 0;
-    const report = await this.#ledger.settle({
+    const report = await settleAccount({
+      ledger: this.#ledger,
+      sink: this.#sink,
+      system: this.#system,
       timeoutMs: settleMs,
-      refresh: ledgerReader(this.#ledger, this.#sink),
+    }).catch((error: Error) => {
+      throw new Error(`seed ${seed}, killed ${this.#kills.join(" ")}: ${error.message}`);
     });
     const run = {
       seed,
@@ -205,7 +209,7 @@ class KillJourney implements AsyncDisposable {
     };
     return {
       ...run,
-      problems: [...this.#problemsOf(run), ...(await findBrokenInvariants(this.#redis))],
+      problems: [...this.#problemsOf(run), ...report.brokenInvariants],
     };
   }
 

@@ -11,6 +11,7 @@ export type {
   StageEvent,
 } from "./fake-smtp-server.ts";
 export { freePort } from "./free-port.ts";
+export { findBrokenInvariants } from "./invariants.ts";
 export { Ledger } from "./ledger.ts";
 export type { LedgerReport } from "./ledger.ts";
 export {
