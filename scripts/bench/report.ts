@@ -58,7 +58,7 @@ function ratioLine([ours, peer]: Comparison["relays"]): string {
 function ratios(ours: Measurement, peer: Measurement) {
   return {
     rate: ours.endToEndPerSecond / peer.endToEndPerSecond,
-    cpu: ours.totalCpuUs / ours.loadCpuUs / (peer.totalCpuUs / peer.loadCpuUs),
+    cpu: ours.totalCpuUs / peer.totalCpuUs,
   };
 }
 
