@@ -36,8 +36,9 @@ export class Ledger {
     this.#unanswered.add(key(message, recipient));
   }
 
-  deliver(message: string, recipient: string): void {
-    count(this.#delivered, key(message, recipient));
+  /** @returns how many copies there are now. */
+  deliver(message: string, recipient: string): number {
+    return count(this.#delivered, key(message, recipient));
   }
 
   bounce(message: string, recipient: string): void {
@@ -107,6 +108,8 @@ function key(message: string, recipient: string): string {
   return `${message} ${recipient.toLowerCase()}`;
 }
 
-function count(into: Map<string, number>, entry: string): void {
-  into.set(entry, (into.get(entry) ?? 0) + 1);
+function count(into: Map<string, number>, entry: string): number {
+  const counted = (into.get(entry) ?? 0) + 1;
+  into.set(entry, counted);
+  return counted;
 }

@@ -46,18 +46,29 @@ export function bodyOf(content: Buffer): Buffer {
   return end < 0 ? Buffer.alloc(0) : content.subarray(end + 4);
 }
 
-/** A non-delivery report: which message, and which of its recipients failed. */
-export type ReportedFailure = { readonly id: string; readonly recipients: readonly string[] };
+/** A non-delivery report: its own queue id, of which message it tells, and which of its recipients failed. */
+export type ReportedFailure = {
+  readonly reportId: string;
+  readonly id: string;
+  readonly recipients: readonly string[];
+};
 
 export function readReport(content: Buffer): ReportedFailure | undefined {
   const text = content.toString("latin1");
   if (!/^Content-Type: multipart\/report;/im.test(text)) return undefined;
   const recipients = [...text.matchAll(/^Final-Recipient: rfc822; ?(\S+)/gim)];
-  return { id: testIdOf(content) ?? "", recipients: recipients.map((match) => match[1] ?? "") };
+  return {
+    reportId: /^Message-ID: <([^@>]*)/im.exec(text)?.[1] ?? "",
+    id: testIdOf(content) ?? "",
+    recipients: recipients.map((match) => match[1] ?? ""),
+  };
 }
 
 /**
  * Enters what a fake server accepted into a ledger: deliveries, and reports as bounces.
+ *
+ * A report is also a message of its own, by the queue id in its Message-ID: a second copy of it is a repeated delivery
+ * of that message, and no second bounce.
  *
  * @returns a function that enters what came since its last call.
  */
@@ -73,6 +84,11 @@ function enter(ledger: Ledger, message: ReceivedMessage): void {
   if (message.reply !== "" && !message.reply.startsWith("2")) return;
   const report = readReport(message.content);
   if (report !== undefined) {
+    const isFirst = message.recipients.every((recipient) => {
+      ledger.leaveOpen(report.reportId, recipient);
+      return ledger.deliver(report.reportId, recipient) === 1;
+    });
+    if (!isFirst) return;
     for (const recipient of report.recipients) ledger.bounce(report.id, recipient);
     return;
   }
