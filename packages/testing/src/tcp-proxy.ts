@@ -68,8 +68,8 @@ export class TcpProxy implements AsyncDisposable {
   /** Resets every connection. New ones are served. */
   cut(): void {
     for (const { client, target } of this.#pairs) {
-      client.resetAndDestroy();
-      target.resetAndDestroy();
+      reset(client);
+      reset(target);
     }
   }
 
@@ -94,7 +94,7 @@ export class TcpProxy implements AsyncDisposable {
 
   #accept(client: Socket, targetPort: number): void {
     if (this.#isRefusing) {
-      client.resetAndDestroy();
+      reset(client);
       return;
     }
     const target = connect({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true });
@@ -123,6 +123,12 @@ export class TcpProxy implements AsyncDisposable {
     }
     return isLast;
   }
+}
+
+/** A socket that has ended its side can't be reset any more: Node would leave its handle open. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded || socket.connecting) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** @param mayPass asked for each piece; one that may not pass is dropped. */
