@@ -2,6 +2,7 @@
 import { Socket } from "node:net";
 
 const marker = Buffer.from("X-Kill-The-Worker: now");
+// oxlint-disable-next-line typescript/unbound-method -- it is called below with the socket that it belongs to
 const write = Socket.prototype.write;
 
 function holdsMarker(data) {

@@ -305,7 +305,8 @@ class Attempt {
       this.#unreadableReason = contentError.message;
     } else if (contentError !== undefined) {
       this.#end = "putBack";
-      this.#tools.onNotice("warning", `content could not be read: ${String(contentError)}`);
+      const why = contentError instanceof Error ? contentError.message : "unknown trouble";
+      this.#tools.onNotice("warning", `content could not be read: ${why}`);
     }
     return this.#end !== "tried";
   }
