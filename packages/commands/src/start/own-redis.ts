@@ -68,6 +68,9 @@ export function ownRedisArguments(place: OwnRedisPlace): readonly string[] {
     appendonly: "yes",
     appendfsync: "always",
     "aof-load-truncated": "yes",
+    // Mail passes through: most of the file is history. Rewriting it at Redis's default of 64 MB would be every few
+    // seconds under load.
+    "auto-aof-rewrite-min-size": "256mb",
     save: "",
     maxmemory: String(Math.floor(memoryBytes() / 2)),
     "maxmemory-policy": "noeviction",
