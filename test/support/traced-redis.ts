@@ -17,9 +17,11 @@ export function hasStrace(): boolean {
 
 export type TracedRedis = {
   readonly redis: RedisServer;
-  /** Kills Redis and cuts its file. @returns how many bytes were lost. */
+  /** Kills Redis and cuts its file; call `redis.restart()` then. @returns how many bytes were lost. */
   cutPower(): Promise<number>;
 };
+
+type Extent = { written: number; synced: number };
 
 export async function startTracedRedis(
   directory: string,
@@ -42,23 +44,32 @@ export async function startTracedRedis(
       trace,
     ],
   });
+  let before = new Map<string, Extent>();
   return {
     redis,
     cutPower: async () => {
       await redis.kill9();
+      const extents = readTrace(await readFile(trace, "utf8"), before);
       let lost = 0;
-      for (const [file, { written, synced }] of readTrace(await readFile(trace, "utf8"))) {
+      for (const [file, { written, synced }] of extents) {
         await truncate(file, synced);
         lost += written - synced;
       }
+      // What is left is on disk, and the next run goes on behind it.
+      before = new Map(
+        [...extents].map(([file, { synced }]) => [file, { written: synced, synced }]),
+      );
       return lost;
     },
   };
 }
 
 /** Bytes written to each append-only file, and how many of them were there at its last finished sync. */
-function readTrace(trace: string): ReadonlyMap<string, { written: number; synced: number }> {
-  const files = new Map<string, { written: number; synced: number }>();
+function readTrace(
+  trace: string,
+  before: ReadonlyMap<string, Extent>,
+): ReadonlyMap<string, Extent> {
+  const files = new Map([...before].map(([file, extent]) => [file, { ...extent }]));
   /** The call that each thread is in: strace splits a line when another thread comes between. */
   const begun = new Map<
     string,
