@@ -44,6 +44,11 @@ export class TcpProxy implements AsyncDisposable {
     }
   }
 
+  /** What the target answers is held back; what clients say still passes. */
+  holdReplies(): void {
+    for (const { target } of this.#pairs) target.pause();
+  }
+
   /** Passes on what was held back. */
   resume(): void {
     this.#isPaused = false;
