@@ -85,6 +85,8 @@ export type Decide = (event: StageEvent) => Behaviour | undefined | Promise<Beha
 
 type Session = {
   readonly socket: Socket;
+  /** Fires when the connection is closed. */
+  readonly gone: AbortSignal;
   readonly reader: ByteReader;
   readonly connection: number;
   transaction: number;
@@ -190,9 +192,14 @@ export class FakeSmtpServer implements AsyncDisposable {
     this.#sockets.add(socket);
     this.#connections += 1;
     this.#mostConnections = Math.max(this.#mostConnections, this.#sockets.size);
-    socket.once("close", () => this.#sockets.delete(socket));
+    const gone = new AbortController();
+    socket.once("close", () => {
+      this.#sockets.delete(socket);
+      gone.abort();
+    });
     const session: Session = {
       socket,
+      gone: gone.signal,
       reader: new ByteReader(socket),
       connection: this.#connections,
       transaction: 0,
@@ -304,8 +311,9 @@ export class FakeSmtpServer implements AsyncDisposable {
   }
 
   async #wait(session: Session, ms: number): Promise<void> {
-    await delay(ms);
-    if (session.socket.destroyed) throw new ConnectionEnded("connection ended while it waited");
+    await delay(ms, undefined, { signal: session.gone }).catch(() => {
+      throw new ConnectionEnded("connection ended while it waited");
+    });
   }
 
   async #hang(session: Session): Promise<never> {
