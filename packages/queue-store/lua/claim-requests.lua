@@ -22,7 +22,8 @@ local function todo_recipients(id, text, rr, rg, only, only_state)
   end
   local found = {}
   for _, number in ipairs(recipient_numbers(text)) do
-    local values = call('HMGET', recipient_key(id, number, rg), digits(number), 's' .. digits(number))
+    local values = redis.pcall('HMGET', recipient_key(id, number, rg), digits(number), 's' .. digits(number))
+    if values.err then return nil end
     if values[1] and not is_done(values[2], rr) then
       found[#found + 1] = number
       found[#found + 1] = values[1]
@@ -49,8 +50,10 @@ local function claim_one(id, number, generation)
     inline = redis.pcall('HGET', P .. ':c:' .. content, '0')
     if not inline or type(inline) ~= 'string' then return { 'unreadable' } end
   end
+  local recipients = todo_recipients(id, request.recipients, v[9], v[10], v[12], v[13])
+  if not recipients then return { 'unreadable' } end
   return { 'claimed', request.transport, request.nexthop, v[2], v[3], v[4], v[5], content, v[7], v[8],
-    todo_recipients(id, request.recipients, v[9], v[10], v[12], v[13]), inline }
+    recipients, inline }
 end
 
 local answers = {}

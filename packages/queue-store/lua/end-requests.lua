@@ -20,14 +20,18 @@ while i <= #ARGV do
     local at = i + 11 + (k - 1) * 3
     outcomes[k] = { ARGV[at], ARGV[at + 1], ARGV[at + 2] }
   end
-  local key = record_key(id)
+  local key, count_kept = record_key(id), count
   local v = read_for_outcomes(id, outcomes, 'R' .. number, 'o')
   local answer = 0
   if v.err or not v[1] then
     answer = -1
   else
+    if not (tonumber(v[4]) and v[3]) then
+      -- Damaged meanwhile: its neighbours' outcomes must not wait for it.
+      how, outcomes, count_kept = 'unreadable', {}, 0
+    end
     local request = parse_request(v[11] or '')
-    local fields = count > 0 and record_outcomes(id, outcomes, v) or {}
+    local fields = count_kept > 0 and record_outcomes(id, outcomes, v) or {}
     if request and request.generation == generation and request.claim == claim then
       call('HDEL', key, 'R' .. number)
       fields[#fields + 1] = 'o'

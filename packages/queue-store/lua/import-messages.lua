@@ -35,7 +35,8 @@ local function undone_recipients(id, total, rr, rg, only, only_state)
       fields[#fields + 1] = digits(i)
       fields[#fields + 1] = 's' .. digits(i)
     end
-    local values = call('HMGET', key, unpack(fields))
+    local values = redis.pcall('HMGET', key, unpack(fields))
+    if values.err then return total, found end
     local i = number
     while i <= to and #found < most_recipients * 3 do
       local value, state = values[(i - number) * 2 + 1], values[(i - number) * 2 + 2]
@@ -82,6 +83,13 @@ for _, id in ipairs(ids) do
   elseif tonumber(v[12] or '0') >= limit then
     why = 'the scheduler crashed over it'
   end
+  local next_number, recipients
+  if not why then
+    next_number, recipients = undone_recipients(id, tonumber(v[7]), v[17], v[18], v[20], v[21])
+    if next_number >= tonumber(v[7]) and #recipients / 3 < tonumber(v[8]) and not v[13] then
+      why = 'recipients are missing'
+    end
+  end
   if not why and v[1] ~= from then
     -- The record is the truth: an index that says otherwise is mended.
     call('ZREM', P .. ':e:' .. from, id)
@@ -100,7 +108,6 @@ for _, id in ipairs(ids) do
       zrem_later(P .. ':due', id)
       call('HDEL', key, 'due')
     end
-    local next_number, recipients = undone_recipients(id, tonumber(v[7]), v[17], v[18], v[20], v[21])
     opening[#opening + 1] = id
     imported[#imported + 1] = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
       v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]) }

@@ -2,8 +2,7 @@
 --[[
   queue-report: queue a report and mark it no longer owed, in one act; or only the latter, when nobody wants one.
 
-  KEYS[1] record of the message reported, then those of the report   ARGV prefix, identity, id, claim, kind,
-          with a report ('1' | ''), the report as include/commit reads it
+  KEYS[1] record of the message reported, then those of the report   ARGV prefix, identity, id, claim, kind, failed and undone as read, with a report ('1' | ''), the report as include/commit reads it
   Returns queued | stale | expired (its content stored ahead is gone). IDENTITY error as commit-messages.
   expired: the deferred recipients are returned too, and the message is finished (`fin`).
   Loaded twice: with a report it is refused at maxmemory, without one it drains (allow-oom).
@@ -18,10 +17,15 @@ if call('GET', P .. ':identity') ~= ARGV[2] then
 end
 local id, claim, kind = ARGV[3], ARGV[4], ARGV[5]
 local key = record_key(id)
-local v = call('HMGET', key, 'bw', 'cl', 'q', 'at', 'ds', 'rr', 'lg', 'sd')
+local v = call('HMGET', key, 'bw', 'cl', 'q', 'at', 'ds', 'rr', 'lg', 'sd', 'fl', 'u')
 if v[1] ~= kind or v[2] ~= claim then return 'stale' end
-if ARGV[6] == '1' then
-  cursor = 6
+if (v[9] or '0') .. ' ' .. (v[10] or '0') ~= ARGV[6] then
+  -- An outcome came in since it was read: the report would be wrong. A sweep rings for it again.
+  call('HDEL', key, 'cl', 'cc')
+  return 'stale'
+end
+if ARGV[7] == '1' then
+  cursor = 7
   local answer = commit_one(read_commit())
   if answer ~= 'stored' then return answer == 'expired' and 'expired' or 'stale' end
 end

@@ -30,7 +30,7 @@ local function defer_ambiguous(id, request)
     outcomes[#outcomes + 1] = { digits(number), 't', text }
   end
   local v = read_for_outcomes(id, outcomes)
-  if v.err or not v[1] then return 0 end
+  if v.err or not (v[1] and v[3] and tonumber(v[4])) then return 0 end
   call_long('HSET', record_key(id), record_outcomes(id, outcomes, v), 6000)
   return #outcomes
 end
@@ -47,20 +47,25 @@ end
 
 local function reap(id, number, generation)
   local key = record_key(id)
-  local v = redis.pcall('HMGET', key, 'R' .. number, 'o')
+  local v = redis.pcall('HMGET', key, 'R' .. number, 'o', 'lc', 'cr')
   if v.err or not v[1] then return 'gone' end
   local request = parse_request(v[1])
   if not request or request.generation ~= generation or request.state == 'q' then return 'gone' end
   if not is_gone(request.claim) then return 'alive' end
   call('HDEL', key, 'R' .. number)
   call('HSET', key, 'o', drop_open(v[2], number))
-  call('HINCRBY', key, 'cr', 1)
+  -- A worker dies once, however many requests of the message it had.
+  local crashes = v[4] or '0'
+  if v[3] ~= request.claim then
+    crashes = digits(tonumber(crashes) + 1)
+    call('HSET', key, 'lc', request.claim, 'cr', crashes)
+  end
   if request.state == 'c' then
-    tell_leader('ended', id, number, generation, 'putBack', '0', '0', '0', 'none', '', '')
+    tell_leader('ended', id, number, generation, 'putBack', '0', '0', '0', 'none', '', '', crashes)
     return 'reaped'
   end
   local deferred = defer_ambiguous(id, request)
-  tell_leader('ended', id, number, generation, 'tried', '0', digits(deferred), '0', 'none', '', '')
+  tell_leader('ended', id, number, generation, 'tried', '0', digits(deferred), '0', 'none', '', '', crashes)
   if policy == 'hold' then hold(id) end
   return 'ambiguous'
 end

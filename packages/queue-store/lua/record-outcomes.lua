@@ -12,7 +12,7 @@
 local outcomes = {}
 for i = 3, #ARGV, 3 do outcomes[#outcomes + 1] = { ARGV[i], ARGV[i + 1], ARGV[i + 2] } end
 local v = read_for_outcomes(ARGV[2], outcomes)
-local there = not v.err and v[1]
+local there = not v.err and v[1] and tonumber(v[4]) and v[3]
 if there then
   local fields = record_outcomes(ARGV[2], outcomes, v)
   fields[#fields + 1] = 'la'

@@ -41,6 +41,7 @@ for number = recipients_per_chunk, old_total - 1, recipients_per_chunk do
   call('UNLINK', recipient_key(m.id, number, old_round))
 end
 local large = m.summary == '*'
+if v[7] then call('UNLINK', domains_key(m.id, old_round)) end
 local fields = {
   'q', m.queue, 'g', target, 'qe', digits(now_ms), 'sz', m.size, 'ch', m.chunks, 'c', m.content, 'e', m.envelope,
   'sd', m.sender_domain, 'n', base + m.total, 'u', m.undone, 'ds', large and '' or m.summary, 'rg', target,

@@ -37,6 +37,9 @@ for _, id in ipairs(ids) do
       end
     end
     if v[7] then call('HSET', key, 'o', table.concat(kept, ' ')) end
+    -- A report that is owed is asked for anew by the next settling; bounce finds the old one stale.
+    call('HDEL', key, 'bw')
+    call('ZREM', P .. ':owed', id)
     leave_queue('active', id, v[4], v[5], v[6])
     enter_queue('incoming', id, v[3], v[4], v[5], v[6])
     call('HSET', key, 'q', 'incoming', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms))

@@ -121,7 +121,7 @@ class InstanceCheck {
     const arrival = Number(record["at"]);
     if (record["lg"] !== undefined) {
       put(this.#expected, this.#keys.large(queue), id, arrival);
-      const kept = await this.#redis.hgetall(this.#keys.largeDomains(id));
+      const kept = await this.#redis.hgetall(this.#keys.largeDomains(id, record["rg"] ?? "0"));
       for (const [domain, count] of counts) {
         if (Number(kept[domain]) !== count)
           this.trouble.push(`${id}: counts ${kept[domain]} for ${domain}, not ${count}`);

@@ -55,23 +55,17 @@ export class CleaningStore implements Cleaning {
     into: Parameters<Cleaning["release"]>[1],
   ): Promise<ReleaseAnswer> {
     const commit = { id: opened.id, ...into };
-    try {
-      if (needsStaging(commit)) {
-        await stageRecipients(
-          this.#redis,
-          this.#parts.keys.prefix,
-          commit,
-          String(opened.generation + 1),
-        );
-      }
-      const answer = await this.#release(opened, commit);
-      if (answer !== "stale" && into.queue === "incoming") {
-        ringAndForget(this.#parts.bells.ring("incoming", opened.id), this.#parts.notice);
-      }
-      return answer;
-    } finally {
-      this.#opener.close(opened.id);
+    if (needsStaging(commit)) {
+      const round = String(opened.generation + 1);
+      await stageRecipients(this.#redis, this.#parts.keys.prefix, commit, round);
     }
+    // A failure leaves it open: the caller gives it back.
+    const answer = await this.#release(opened, commit);
+    this.#opener.close(opened.id);
+    if (answer !== "stale" && into.queue === "incoming") {
+      ringAndForget(this.#parts.bells.ring("incoming", opened.id), this.#parts.notice);
+    }
+    return answer;
   }
 
   async #release(opened: OpenedMessage, commit: Commit): Promise<ReleaseAnswer> {

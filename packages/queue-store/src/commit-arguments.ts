@@ -59,7 +59,7 @@ export async function stageRecipients(
     }
     const domains = countDomains(commit.recipients);
     if (domains.size > largeMessageDomains) {
-      const key = `${prefix}:md:${commit.id}`;
+      const key = `${prefix}:md:${commit.id}:${round}`;
       const flat = [...domains].flat().map(String);
       for (let from = 0; from < flat.length; from += 4000)
         await redis.hset(key, flat.slice(from, from + 4000));

@@ -232,6 +232,8 @@ export type LeaderEvent =
       readonly deferred: number;
       readonly failed: number;
       readonly feedback: SiteFeedback;
+      /** Workers that crashed with the message so far, this one included; only when one just did. */
+      readonly crashes?: number;
     }
   /** Somebody else moved or deleted a message that was in active. */
   | { readonly kind: "left"; readonly id: QueueId }
@@ -367,6 +369,8 @@ export type OpenedReport = {
   readonly generation: number;
   readonly arrivalMs: number;
   readonly envelope: Envelope;
+  /** Opaque: what the record counted when it was read; a report made from older counts is refused. */
+  readonly counts: string;
   /** failure: those that failed and are unreported; expired: those and the deferred ones. */
   readonly recipients: readonly StoredRecipient[];
   readonly content: ContentRef;

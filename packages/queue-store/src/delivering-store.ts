@@ -27,13 +27,15 @@ const markSilenceMs = 20_000;
 const maxPerScript = 200;
 const retryMs = 500;
 
+type Mark = { readonly name: RequestName; readonly askedMs: number };
+
 const goodStatus = enhancedStatus("2.0.0");
 
 export class DeliveringStore implements Delivering {
   readonly worker: string;
   readonly #parts: StoreParts;
   readonly #redis: Redis;
-  readonly #marks: Coalescer<RequestName, boolean>;
+  readonly #marks: Coalescer<Mark, boolean>;
   readonly #ends: Coalescer<RequestResult, true>;
   readonly #unwritten = new Set<RequestResult>();
   #isClosed = false;
@@ -47,7 +49,7 @@ export class DeliveringStore implements Delivering {
     this.worker = parts.worker;
     this.#parts = parts;
     this.#redis = parts.connect("patient", "delivering");
-    this.#marks = new Coalescer((names) => this.#mark(names), { lanes: 1, maxItems: maxPerScript });
+    this.#marks = new Coalescer((marks) => this.#mark(marks), { lanes: 1, maxItems: maxPerScript });
     this.#ends = new Coalescer((results) => this.#writeEnds(results), {
       lanes: 1,
       maxItems: maxPerScript,
@@ -71,14 +73,17 @@ export class DeliveringStore implements Delivering {
   }
 
   markDotSent(name: RequestName): Promise<boolean> {
-    return this.#marks.add(name);
+    return this.#marks.add({ name, askedMs: performance.now() });
   }
 
-  async #mark(names: readonly RequestName[]): Promise<readonly boolean[]> {
+  async #mark(marks: readonly Mark[]): Promise<readonly boolean[]> {
     const { keys } = this.#parts;
+    const names = marks.map((mark) => mark.name);
+    const oldestMs = Math.min(...marks.map((mark) => mark.askedMs));
     let timer: NodeJS.Timeout | undefined;
     const silence = new Promise<undefined>((resolve) => {
-      timer = setTimeout(() => resolve(undefined), markSilenceMs);
+      // From when it was asked for: one that waited behind a silent call has waited already.
+      timer = setTimeout(() => resolve(undefined), markSilenceMs - (performance.now() - oldestMs));
     });
     const marked = runScript(
       this.#redis,
@@ -115,10 +120,25 @@ export class DeliveringStore implements Delivering {
         return results.map(() => true as const);
       } catch (error) {
         if (this.#isClosed) throw storeError(error);
+        if (isScriptError(error)) return this.#writeOneByOne(results, error);
         this.#parts.notice("warning", `outcomes wait for Redis: ${storeError(error).message}`);
         await new Promise((resolve) => setTimeout(resolve, retryMs));
       }
     }
+  }
+
+  /** A damaged record makes the script fail: its neighbours' outcomes are written without it. */
+  async #writeOneByOne(
+    results: readonly RequestResult[],
+    error: unknown,
+  ): Promise<readonly true[]> {
+    const [only] = results;
+    if (only !== undefined && results.length === 1) {
+      this.#parts.notice("error", `${only.name.id}: outcome not recorded: ${String(error)}`);
+      return [true];
+    }
+    for (const result of results) await this.#writeEnds([result]);
+    return results.map(() => true as const);
   }
 
   readContent(content: ContentRef): AsyncIterable<Buffer> {
@@ -132,6 +152,11 @@ export class DeliveringStore implements Delivering {
   async restore(results: readonly RequestResult[]): Promise<void> {
     await Promise.all(results.map((result) => this.end(result)));
   }
+}
+
+/** Redis answered, and would answer the same again: the script met a key or field that is not as it should be. */
+function isScriptError(error: unknown): boolean {
+  return error instanceof Error && /^(WRONGTYPE|ERR) /.test(error.message);
 }
 
 function nameArguments(name: RequestName): string[] {

@@ -12,7 +12,7 @@ export function instanceKeys(instanceName: string) {
     byArrival: (queue: MessageQueue) => `${prefix}:q:${queue}`,
     byEntry: (queue: MessageQueue) => `${prefix}:e:${queue}`,
     large: (queue: MessageQueue) => `${prefix}:l:${queue}`,
-    largeDomains: (id: string) => `${prefix}:md:${id}`,
+    largeDomains: (id: string, round: string) => `${prefix}:md:${id}:${round}`,
     domainNames: (queue: MessageQueue) => `${prefix}:dn:${queue}`,
     senderNames: (queue: MessageQueue) => `${prefix}:sn:${queue}`,
     due: `${prefix}:due`,

@@ -29,7 +29,7 @@ const firstRound = "0";
 export class IntakeStore implements Intake {
   readonly #parts: StoreParts;
   readonly #connections: readonly Redis[];
-  readonly #commits: Coalescer<NewMessage, CommitAnswer>;
+  readonly #commits: Coalescer<NewMessage, CommitAnswer | "expired">;
   #next = 0;
   /** Open for the first time, or given up on: from then on a connection that is down is down. */
   #opening: Promise<unknown> | undefined;
@@ -81,13 +81,22 @@ export class IntakeStore implements Intake {
       await stageRecipients(redis, this.#parts.keys.prefix, message, firstRound);
     }
     const answer = await this.#commits.add(message);
+    if (answer === "expired") {
+      throw new PostmqError(
+        "PMQ_STORE_CONTENT_EXPIRED",
+        "content stored ahead of the commit is gone",
+      );
+    }
     if (answer === "stored" && message.queue !== "hold") {
       ringAndForget(this.#parts.bells.ring(message.queue, message.id), this.#parts.notice);
     }
     return answer;
   }
 
-  async #commit(messages: readonly NewMessage[], lane: number): Promise<readonly CommitAnswer[]> {
+  async #commit(
+    messages: readonly NewMessage[],
+    lane: number,
+  ): Promise<readonly (CommitAnswer | "expired")[]> {
     const { prefix } = this.#parts.keys;
     const redis = this.#connections[lane] ?? panic("no intake connection");
     let answers: readonly unknown[];
@@ -108,14 +117,7 @@ export class IntakeStore implements Intake {
     } catch (error) {
       throw storeError(error);
     }
-    return answers.map((answer) => {
-      const word = asWord(answer, ["stored", "already", "expired"]);
-      if (word !== "expired") return word;
-      throw new PostmqError(
-        "PMQ_STORE_CONTENT_EXPIRED",
-        "content stored ahead of the commit is gone",
-      );
-    });
+    return answers.map((answer) => asWord(answer, ["stored", "already", "expired"]));
   }
 
   async forgetTaken(id: QueueId): Promise<void> {

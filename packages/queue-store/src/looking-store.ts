@@ -162,7 +162,9 @@ export class LookingStore implements Looking {
       const ageMs = options.nowMs - Number(flat[i + 1]);
       const found = options.ageLimitsMs.findIndex((limit) => ageMs < limit);
       const bucket = found < 0 ? options.ageLimitsMs.length : found;
-      const counts = await this.#redis.hgetall(keys.largeDomains(flat[i] ?? panic("no id")));
+      const id = flat[i] ?? panic("no id");
+      const round = (await this.#redis.hget(keys.record(id), "rg")) ?? "0";
+      const counts = await this.#redis.hgetall(keys.largeDomains(id, round));
       for (const [domain, count] of Object.entries(counts)) {
         add(
           domain,

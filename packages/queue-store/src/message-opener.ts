@@ -23,6 +23,7 @@ const giveBack = loadScript("give-back");
 const parkCorrupt = loadScript("park-corrupt");
 
 const recipientsPerRead = 1000;
+const giveBackRetryMs = 1000;
 
 /** Many may be open together, or one alone. */
 class AloneGate {
@@ -54,7 +55,11 @@ class AloneGate {
   }
 }
 
-export type Opened = OpenedMessage & { readonly reportKind?: ReportKind };
+export type Opened = OpenedMessage & {
+  readonly reportKind?: ReportKind;
+  /** Failed and undone recipients when it was read, for the script that checks that it is still so. */
+  readonly counts: string;
+};
 
 export class MessageOpener {
   readonly #parts: StoreParts;
@@ -128,7 +133,8 @@ export class MessageOpener {
   }
 
   async #read(id: QueueId, reply: readonly unknown[]): Promise<Opened> {
-    const [, generation, arrival, envelope, content, size, chunks, total, round, , kind] = reply;
+    const [, generation, arrival, envelope, content, size, chunks, total, round, , kind, counts] =
+      reply;
     const { keys, redis } = this.#parts;
     const recipients = [];
     for (let from = 0; from >= 0 && from < asNumber(total);) {
@@ -156,6 +162,7 @@ export class MessageOpener {
       envelope: parseEnvelope(asText(envelope)),
       recipients,
       content: { contentId: asText(content), sizeBytes: asNumber(size), chunks: asNumber(chunks) },
+      counts: asText(counts),
       ...(kind === "" ? {} : { reportKind: asWord(kind, reportKinds) }),
     };
   }
@@ -181,11 +188,26 @@ export class MessageOpener {
     const { keys, redis, worker } = this.#parts;
     try {
       await runScript(redis, giveBack, [keys.record(opened.id)], [keys.prefix, worker]);
-    } catch (error) {
-      throw storeError(error);
-    } finally {
       this.close(opened.id);
+    } catch (error) {
+      // While this process lives its claim stands, and nobody else would look: so it is given back later.
+      this.#giveBackLater(opened.id);
+      throw storeError(error);
     }
+  }
+
+  #giveBackLater(id: QueueId): void {
+    const { keys, redis, worker } = this.#parts;
+    const timer = setTimeout(() => {
+      if (!this.#mine.has(id)) return;
+      // Owned here: success ends the matter, failure tries again.
+      void runScript(redis, giveBack, [keys.record(id)], [keys.prefix, worker]).then(
+        () => this.close(id),
+        () => this.#giveBackLater(id),
+      );
+    }, giveBackRetryMs);
+    timer.unref();
+    this.#parts.onClose(() => clearTimeout(timer));
   }
 
   /** The message is no longer open in this process. */

@@ -67,6 +67,7 @@ export class ReportingStore implements Reporting {
             opened.id,
             worker,
             opened.kind,
+            opened.counts,
             report === undefined ? "" : "1",
             ...(report === undefined ? [] : commitArguments(report)),
           ],

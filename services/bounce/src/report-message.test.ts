@@ -15,6 +15,7 @@ const id = queueId("M1");
 const owed: OpenedReport = {
   id,
   kind: "failure",
+  counts: "1 0",
   generation: 3,
   arrivalMs: 1000,
   envelope: { sender: "sender@x.example", origin: "smtp" },

@@ -332,6 +332,7 @@ export class ActiveQueue {
       return;
     }
     this.#unregister(request, nowMs);
+    message.crashes = event.crashes ?? message.crashes;
     if (message.phase === "gone") return;
     const told = event.sent + event.deferred + event.failed;
     message.unreported += event.failed;
@@ -364,13 +365,6 @@ export class ActiveQueue {
     message.mustRecount = true;
     message.unreported = Math.max(1, message.unreported);
     this.#endEntry(request.entry);
-  }
-
-  /** A worker died with a request of this message in hand. */
-  crashed(request: RequestOut): void {
-    const { message } = request.entry;
-    message.crashes += 1;
-    if (message.phase === "open") this.#checkCrashes(message);
   }
 
   /** A request was given a new generation, to be rung again. */

@@ -53,6 +53,7 @@ export type FakeRecord = {
   generation: number;
   lastRequest: number;
   crashes: number;
+  lastCrash?: string;
   dueMs: number;
   owed: ReportKind | undefined;
   isFinished: boolean;
@@ -378,8 +379,16 @@ export class FakeStore implements Scheduling, Leadership {
       if (request.generation !== name.generation || request.state === "queued") return "gone";
       if (this.liveWorkers.has(request.claim)) return "alive";
       record.requests.delete(name.number);
-      record.crashes += 1;
-      const told = { sent: 0, deferred: 0, failed: 0, feedback: { kind: "none" } } as const;
+      if (record.lastCrash !== request.claim) record.crashes += 1;
+      record.lastCrash = request.claim;
+      const { crashes } = record;
+      const told = {
+        sent: 0,
+        deferred: 0,
+        failed: 0,
+        feedback: { kind: "none" },
+        crashes,
+      } as const;
       if (request.state === "claimed") {
         this.#tell({ kind: "ended", request: name, end: "putBack", ...told });
         return "reaped";

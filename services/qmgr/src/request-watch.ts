@@ -144,7 +144,6 @@ export class RequestWatch {
         if (answer === "alive" || answer === undefined) return;
         this.#suspects.delete(request);
         if (answer === "gone") return;
-        this.#parts.active.crashed(request);
         this.#parts.onReaped(request.name, answer);
       });
     }

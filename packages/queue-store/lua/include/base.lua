@@ -23,6 +23,9 @@ local function recipient_key(id, number, round)
   return fmt('%s:m:%s:%s:%d', P, id, round or '0', math.floor(number / recipients_per_chunk))
 end
 
+-- Counts of a message of very many domains, named by the same round.
+local function domains_key(id, round) return fmt('%s:md:%s:%s', P, id, round or '0') end
+
 -- redis.call('X', key, unpack(list)) for lists of any length: Lua's stack holds some 8 000.
 local function call_long(command, key, list, step)
   local n = #list

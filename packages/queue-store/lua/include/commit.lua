@@ -31,20 +31,24 @@ end
 
 -- Content and recipients stored ahead carry an expiry; all must be there, and then stay.
 local function keep_staged(m, round)
+  local keys = {}
   if not m.is_inline and m.chunks > 0 then
     local key = P .. ':c:' .. m.content
     for i = 0, m.chunks - 1 do
       if call('HEXISTS', key, i) == 0 then return false end
     end
-    call('PERSIST', key)
+    keys[#keys + 1] = key
   end
   for number = recipients_per_chunk, m.total - 1, recipients_per_chunk do
     local key = recipient_key(m.id, number, round)
     if call('HLEN', key) < math.min(recipients_per_chunk, m.total - number) then return false end
-    call('PERSIST', key)
+    keys[#keys + 1] = key
   end
-  if m.summary == '*' and call('PERSIST', P .. ':md:' .. m.id) == 0
-    and call('EXISTS', P .. ':md:' .. m.id) == 0 then return false end
+  if m.summary == '*' then
+    keys[#keys + 1] = domains_key(m.id, round)
+    if call('EXISTS', keys[#keys]) == 0 then return false end
+  end
+  for _, key in ipairs(keys) do call('PERSIST', key) end
   return true
 end
 

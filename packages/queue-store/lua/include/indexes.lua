@@ -9,7 +9,7 @@
     x:<queue>:<hash>  zset "<n-1>:<id>" by arrival, where one message has n > 1 undone recipients there
     s:<queue>:<hash>  zset id by arrival, per sender domain
     dn:<queue>, sn:<queue>  zset domain by count (of undone recipients; of messages)
-    l:<queue>   zset id by arrival: messages of more than 1 000 domains, whose counts stand in md:<id>
+    l:<queue>   zset id by arrival: messages of more than 1 000 domains, whose counts stand in md:<id>:<round>
 
   A record's `ds` is its undone recipients by domain: "domain\ncount\ndomain\ncount".
 ]]

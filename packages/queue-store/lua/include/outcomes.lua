@@ -20,7 +20,8 @@ local function record_outcomes(id, outcomes, v)
     local number, text, kind = tonumber(outcome[1]), outcome[1], outcome[2]
     local recipient, state = v[9], v[10]
     if i > 1 or number >= recipients_per_chunk then
-      local old = call('HMGET', recipient_key(id, number, v[7]), text, 's' .. text)
+      -- A chunk that is no hash has no such recipient.
+      local old = redis.pcall('HMGET', recipient_key(id, number, v[7]), text, 's' .. text)
       recipient, state = old[1], old[2]
     end
     if recipient and not is_done(state, round) then
@@ -50,9 +51,8 @@ local function record_outcomes(id, outcomes, v)
     fields[#fields + 1] = digits(undone)
     if v[8] then
       for domain, count in pairs(counts) do
-        if call('HINCRBY', P .. ':md:' .. id, domain, -count) <= 0 then
-          call('HDEL', P .. ':md:' .. id, domain)
-        end
+        local key = domains_key(id, v[7])
+        if call('HINCRBY', key, domain, -count) <= 0 then call('HDEL', key, domain) end
       end
     else
       fields[#fields + 1] = 'ds'

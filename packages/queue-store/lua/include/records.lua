@@ -5,7 +5,7 @@
     q queue · g generation · at arrival ms · ct created ms · qe entered its queue ms · sz content bytes · ch chunks ·
     c content id (absent: the id) · e envelope JSON · sd sender domain · n recipients in all · u undone · ds domains ·
     lg '1' for a large message · fl failed and unreported · rr report round · fin '1' finished, to be removed ·
-    due ms · a attempts · la last attempt ms · cr crashes of delivery workers · oc crashes of the leader while importing it ·
+    due ms · a attempts · la last attempt ms · cr crashes of delivery workers (lc the last one counted) · oc crashes of the leader while importing it ·
     cc crashes of cleanup or bounce · cl their claim · bw kind of the report owed · rn last request number · o open request numbers ·
     x '1' forced expiry · rg recipient round · <i> recipient i · s<i> its state · R<n> request n
   A recipient is "address\ncounted domain or ''\noriginal\norcpt\nnotify" with empty ends cut off.
@@ -76,7 +76,7 @@ local function delete_record(id, total, round, content, large)
   for number = recipients_per_chunk, total - 1, recipients_per_chunk do
     keys[#keys + 1] = recipient_key(id, number, round)
   end
-  if large then keys[#keys + 1] = P .. ':md:' .. id end
+  if large then keys[#keys + 1] = domains_key(id, round) end
   if release_content(content or id) then keys[#keys + 1] = P .. ':c:' .. (content or id) end
   call_long('UNLINK', record_key(id), keys, 4000)
   if #keys == 0 then call('UNLINK', record_key(id)) end
