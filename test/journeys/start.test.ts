@@ -1,6 +1,6 @@
 /** `npm start`: the whole system under its supervisor, as somebody runs it who has just cloned this. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -43,6 +43,18 @@ class Place implements AsyncDisposable {
     const child = new Child(process.execPath, [program, "start", ...args], { env: this.#env });
     this.#started.push(child);
     return child;
+  }
+
+  /** Runs the supervisor in front of a pipe. */
+  startInto(reader: string): Child {
+    const command = `"${process.execPath}" "${program}" start | ${reader}`;
+    return new Child("sh", ["-c", command], { env: this.#env });
+  }
+
+  /** Of the Redis that the supervisor runs; undefined once that ended in order. */
+  get redisPid(): number | undefined {
+    const file = join(this.#directory, "var/redis/redis.pid");
+    return existsSync(file) ? Number(readFileSync(file, "utf8")) : undefined;
   }
 
   command(...args: readonly string[]) {
@@ -163,6 +175,18 @@ describe("npm start that is killed itself", () => {
     const next = place.start();
     await whenReady(next);
     assert.match((await place.command("mailq")).stdout, /kept@dest\.example\.com/);
+  });
+});
+
+describe("npm start that nobody watches any more", () => {
+  it("drains and ends its Redis when the pipe behind it closes (npm start | head)", async () => {
+    await using place = await Place.make();
+    const shell = place.startInto("head -n 1");
+    await waitFor(() => !shell.isRunning && place.redisPid === undefined, {
+      timeoutMs: 60_000,
+      describe: () => `its end\n${shell.stdout}${shell.stderr}`,
+    });
+    assert.match(shell.stdout, /^\S.*\n$/);
   });
 });
 

@@ -10,7 +10,16 @@ import { exitCodes } from "@postmq/vocabulary";
 
 import { runCommand } from "./run-command.ts";
 
+const isSupervisor = process.argv.slice(2, 4).includes("start");
+let isStdoutGone = false;
+
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (isSupervisor) {
+    // Whoever watched it is gone (`npm start | head`): it drains and ends in order, its Redis last.
+    if (!isStdoutGone) process.kill(process.pid, "SIGTERM");
+    isStdoutGone = true;
+    return;
+  }
   // Whoever read the listing has seen enough (`mailq | head`).
   process.exit(error.code === "EPIPE" ? 0 : 74);
 });

@@ -129,6 +129,17 @@ describe("POST /v1/messages", () => {
       assert.match(text, /\r\n\r\nhello\r\n$/);
     }));
 
+  it("refuses an Idempotency-Key, which it would not keep to", () =>
+    withSubmission(async (store, url) => {
+      const answer = await fetch(`${url}/v1/messages`, {
+        method: "POST",
+        headers: { "content-type": "application/json", "idempotency-key": "k" },
+        body: JSON.stringify({ ...json, content: { subject: "s", text: "t" } }),
+      });
+      assert.equal(answer.status, 422);
+      assert.deepEqual(await listed(store), []);
+    }));
+
   it("P8: answers problem+json and leaves nothing behind: 400, 413, 415, 422", () =>
     withSubmission(async (store, url) => {
       const raw = mail.content.toString("base64");

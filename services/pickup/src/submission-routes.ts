@@ -44,6 +44,11 @@ export function submissionRoutes(
   app.addContentTypeParser(rawType, (_request, payload, done) => done(null, payload));
   app.post("/v1/messages", { onRequest: needs("messages:send") }, async (request, reply) => {
     assertOpen(options.intake);
+    if (request.headers["idempotency-key"] !== undefined) {
+      // Ignored, it would promise what is not kept.
+      const detail = "is not supported by this version";
+      return refuse(reply, [{ field: "Idempotency-Key", detail }]);
+    }
     const isRaw = request.headers["content-type"]?.toLowerCase().startsWith(rawType) === true;
     return isRaw
       ? await submitRaw(request, reply, options)
