@@ -78,6 +78,7 @@ const nextReader: Readonly<
 /** Of every message of the flow, so the recipient of every report. */
 const sender = "sender@src.example.com";
 const leastInFlight = 20;
+const mostWaiting = 200;
 const longestRecoveryMs = 30_000;
 
 export async function runKills(options: KillOptions): Promise<KillRun> {
@@ -182,6 +183,8 @@ class KillJourney implements AsyncDisposable {
       submissionUrl: this.#system.submissionUrl,
       sessions: 3,
       pauseMs: 100,
+      // More than are ever in flight, but no backlog that would hide when delivery goes on.
+      mayGoOn: () => this.#ledger.accepted - this.#sink.messages.length < mostWaiting,
       refusedShare: 0.05,
     });
     try {

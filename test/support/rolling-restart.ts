@@ -34,6 +34,7 @@ export async function restartInTurn(rounds: number): Promise<void> {
     submissionUrl: system.submissionUrl,
     sessions: 3,
     refusedShare: 0.05,
+    mayGoOn: () => ledger.accepted - sink.messages.length < 200,
   });
   const copies: readonly { readonly name: ServiceName; readonly index: number }[] = [
     ...serviceNames.map((name) => ({ name, index: 0 })),

@@ -26,6 +26,8 @@ export type FlowOptions = {
   readonly pauseMs?: number;
   /** Recipients are spread over d0.example.com … */
   readonly domains?: number;
+  /** Asked before each message: false holds the flow back, so that it never outruns deliveries for long. */
+  readonly mayGoOn?: () => boolean;
   /** Share of recipients whose name begins with "nobody", for a sink that refuses them; default 0. */
   readonly refusedShare?: number;
 };
@@ -68,8 +70,10 @@ export class MailFlow implements AsyncDisposable {
 
   async #keepSending(send: (mail: TestMail) => Promise<void>): Promise<void> {
     const { random, domains = 1, pauseMs = 50, refusedShare = 0 } = this.#options;
+    const mayGoOn = this.#options.mayGoOn ?? (() => true);
     while (!this.#isStopped) {
       await delay(random.between(0, pauseMs));
+      if (!mayGoOn()) continue;
       this.#sent += 1;
       const domain = `d${random.between(0, domains - 1)}.example.com`;
       const name = random.next() < refusedShare ? "nobody" : "r";
