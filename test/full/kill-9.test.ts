@@ -6,7 +6,7 @@ import { describe, it } from "node:test";
 import { describeRun, runKills } from "../support/kill-rounds.ts";
 
 const seed = Number(process.env["POSTMQ_TEST_SEED"] ?? randomInt(1_000_000));
-const turns = 4;
+const turns = 3;
 
 describe(`P3 kill -9 many times, default times (POSTMQ_TEST_SEED=${seed})`, () => {
   it("loses nothing, repeats only what was at dot-sent, and goes on within 30 s", async (context) => {

@@ -468,7 +468,7 @@ export interface Store extends AsyncDisposable {
   readonly clock: Clock;
   health(): StoreHealth;
   /** Each of these may be asked for once per process; the parts own timers and connections that the store closes. */
-  intake(options?: { readonly connections?: number }): Intake;
+  intake(): Intake;
   cleaning(): Cleaning;
   reporting(): Reporting;
   leadership(): Leadership;

@@ -84,7 +84,7 @@ class History {
       { length: 1 + this.#below(5) },
       (_, i) => `u${i}@d${this.#below(3)}.example.com`,
     );
-    await stored(this.#under.store.intake({ connections: 1 }), { recipients });
+    await stored(this.#under.store.intake(), { recipients });
   }
 
   async #import(from: "incoming" | "deferred"): Promise<void> {

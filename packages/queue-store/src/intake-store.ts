@@ -1,14 +1,16 @@
 /**
  * Taking mail in: content, commit, ring.
  *
- * Commits go over a small pool of hasty connections (never resent), coalesced: whatever arrives while a script is
- * under way goes with the next one, so that one fsync carries many messages. A ring follows its commit's reply.
+ * Commits go over one hasty connection (never resent), coalesced: whatever arrives while a script is under way goes
+ * with the next one, so that one fsync carries many messages (docs/decisions/002: four connections cost a tenth more
+ * CPU). Content that goes ahead in chunks has a connection of its own, so that no commit waits behind it. A ring follows
+ * its commit's reply.
  *
  * Source: DESIGN §3, §8; P1, P4, P9; faults 1, 2, 11, 17, 19, 22.
  */
 import { randomInt } from "node:crypto";
 import type { Redis } from "ioredis";
-import { makeQueueId, panic, PostmqError } from "@postmq/vocabulary";
+import { makeQueueId, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 import { ringAndForget } from "./bells.ts";
 import { Coalescer } from "./coalescer.ts";
@@ -28,29 +30,28 @@ const firstRound = "0";
 
 export class IntakeStore implements Intake {
   readonly #parts: StoreParts;
-  readonly #connections: readonly Redis[];
+  readonly #redis: Redis;
+  readonly #contentRedis: Redis;
   readonly #commits: Coalescer<NewMessage, CommitAnswer | "expired">;
-  #next = 0;
   /** Open for the first time, or given up on: from then on a connection that is down is down. */
   #opening: Promise<unknown> | undefined;
 
-  constructor(parts: StoreParts, connections: number) {
+  constructor(parts: StoreParts) {
     this.#parts = parts;
-    this.#connections = Array.from({ length: connections }, (_, i) =>
-      parts.connect("hasty", `intake${i}`),
-    );
-    this.#opening = Promise.allSettled(this.#connections.map(whenOpen)).then(() => {
+    this.#redis = parts.connect("hasty", "intake");
+    this.#contentRedis = parts.connect("hasty", "content");
+    this.#opening = Promise.allSettled([this.#redis, this.#contentRedis].map(whenOpen)).then(() => {
       this.#opening = undefined;
     });
-    this.#commits = new Coalescer((messages, lane) => this.#commit(messages, lane), {
-      lanes: connections,
+    this.#commits = new Coalescer((messages) => this.#commit(messages), {
+      lanes: 1,
       maxItems: maxCommitMessages,
       weight: { of: (message) => message.content.inline?.length ?? 0, max: maxCommitBytes },
     });
   }
 
   refusal(): "unreachable" | "full" | "identity" | undefined {
-    const isUp = this.#connections.some((redis) => redis.status === "ready");
+    const isUp = this.#redis.status === "ready";
     return isUp || this.#opening !== undefined ? this.#parts.monitor.refusal() : "unreachable";
   }
 
@@ -64,8 +65,7 @@ export class IntakeStore implements Intake {
   }
 
   openContent(id: QueueId): ContentWriter {
-    this.#next = (this.#next + 1) % this.#connections.length;
-    return new StagedContentWriter(this.#connections[this.#next] ?? panic("no intake connection"), {
+    return new StagedContentWriter(this.#contentRedis, {
       prefix: this.#parts.keys.prefix,
       id,
       inlineId: id,
@@ -77,8 +77,7 @@ export class IntakeStore implements Intake {
     this.#assertOpen();
     await this.#opening;
     if (needsStaging(message)) {
-      const redis = this.#connections[0] ?? panic("no intake connection");
-      await stageRecipients(redis, this.#parts.keys.prefix, message, firstRound);
+      await stageRecipients(this.#contentRedis, this.#parts.keys.prefix, message, firstRound);
     }
     const answer = await this.#commits.add(message);
     if (answer === "expired") {
@@ -93,17 +92,13 @@ export class IntakeStore implements Intake {
     return answer;
   }
 
-  async #commit(
-    messages: readonly NewMessage[],
-    lane: number,
-  ): Promise<readonly (CommitAnswer | "expired")[]> {
+  async #commit(messages: readonly NewMessage[]): Promise<readonly (CommitAnswer | "expired")[]> {
     const { prefix } = this.#parts.keys;
-    const redis = this.#connections[lane] ?? panic("no intake connection");
     let answers: readonly unknown[];
     try {
       answers = asArray(
         await runScript(
-          redis,
+          this.#redis,
           commitMessages,
           messages.flatMap((message) => commitKeys(prefix, message)),
           [
@@ -122,7 +117,7 @@ export class IntakeStore implements Intake {
 
   async forgetTaken(id: QueueId): Promise<void> {
     try {
-      await (this.#connections[0] ?? panic("no intake connection")).del(this.#parts.keys.taken(id));
+      await this.#redis.del(this.#parts.keys.taken(id));
     } catch (error) {
       throw storeError(error);
     }

@@ -147,7 +147,7 @@ describe("mishaps", () => {
   it("one upload whose content expired does not fail its neighbours", () =>
     withStore(
       async (under) => {
-        const intake = under.store.intake({ connections: 1 });
+        const intake = under.store.intake();
         const big = await newMessage(intake, { content: Buffer.alloc(600_000, "x") });
         await redis.cli("DEL", key(under, `c:${big.content.contentId}`));
         const [first, second] = [await newMessage(intake), await newMessage(intake)];

@@ -54,7 +54,6 @@ export type StoreOptions = {
 
 const defaultConnectTimeoutMs = 10_000;
 const defaultCrashLimit = 3;
-const defaultIntakeConnections = 4;
 /** The same trouble of a connection is told once in this time. */
 const repeatNoticeMs = 5000;
 
@@ -74,8 +73,8 @@ class OpenedStore implements Store {
     return this.#parts.monitor.health();
   }
 
-  intake(options: { readonly connections?: number } = {}): IntakeStore {
-    return new IntakeStore(this.#parts, options.connections ?? defaultIntakeConnections);
+  intake(): IntakeStore {
+    return new IntakeStore(this.#parts);
   }
 
   cleaning(): CleaningStore {

@@ -59,7 +59,7 @@ async function commit(
   id: QueueId,
   message: HandIn & { readonly mayDrop: boolean },
 ): Promise<void> {
-  const intake = store.intake({ connections: 1 });
+  const intake = store.intake();
   const writer = intake.openContent(id);
   try {
     for (const part of message.content) await writer.write(part);
