@@ -165,6 +165,15 @@ describe("loadParameters", () => {
     assert.equal(load("").mydomain, "example.org");
   });
 
+  it("P8 refuses a relayhost that is no next hop, and takes every form of one", () => {
+    for (const value of ["[127.0.0.1", "a b]", "[h]:", "h:25:26"]) {
+      assert.match(refusal(`relayhost = ${value}`), /relayhost/, value);
+    }
+    for (const value of ["", "h.example", "h.example:smtp", "[::1]:25", "[a], b:26 [c]:1"]) {
+      assert.equal(load(`relayhost = ${value}`).relayhost, value);
+    }
+  });
+
   it("trusts this host's own addresses only, if mynetworks is not set", () => {
     assert.deepEqual(load("").mynetworks, ["127.0.0.1/32", "[::1]/128"]);
   });

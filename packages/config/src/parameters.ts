@@ -208,6 +208,10 @@ export const parameterTable = {
 
   relayhost: text({
     default: "",
+    form: {
+      pattern: /^(?:(?:\[[^[\]\s,]+\]|[\w.-]+)(?::[\w-]+)?(?:[\s,]+|$))*$/,
+      saying: "host, host:port, [host] or [host]:port, or a list of them",
+    },
     readBy: ["qmgr", "smtp-delivery"],
     source: "postconf(5)",
     about: "Next hop of mail for the relay and default classes: host, [host] or [host]:port.",
