@@ -1,10 +1,11 @@
 /**
  * `npm test`: every test that needs minutes at most; `-- --full` (`npm run test:full`) the long ones too.
  *
- * Tests beside the sources run first, several files at once; then those that run whole systems as processes, one
- * file at a time, so that each has the machine for itself. All of them run in a session and a temporary directory of
- * their own: what is still alive or listed there afterwards was leaked by a test, is named and ended, and fails the
- * run. Other arguments are patterns of files to run instead, or options for `node --test`.
+ * Tests beside the sources run first, several files at once; then those that run whole systems as processes, two
+ * files at a time, since they mostly wait; the long ones one by one, so that each has the machine for itself. All of
+ * them run in a session and a temporary directory of their own: what is still alive or listed there afterwards was
+ * leaked by a test, is named and ended, and fails the run. Other arguments are patterns of files to run instead, or
+ * options for `node --test`.
  *
  * Source: DESIGN §7; STYLE §9.
  */
@@ -50,7 +51,7 @@ function phases(isFull: boolean, patterns: readonly string[]): readonly Phase[] 
     {
       name: "journeys",
       files: find(["test/journeys/**/*.test.ts"]),
-      filesAtOnce: 1,
+      filesAtOnce: 2,
       timeoutMs: 240_000,
     },
     { name: "long", files: long, filesAtOnce: 1, timeoutMs: 1_200_000 },
@@ -80,7 +81,7 @@ async function run(phase: Phase, options: readonly string[], directory: string):
       ...phase.files,
     ],
     // A session of its own (detached) tells its processes from all others.
-    { cwd: checkout, detached: true, stdio: "inherit", env: { ...process.env, TMPDIR: directory } },
+    { cwd: checkout, detached: true, stdio: "inherit", env: testEnvironment(directory) },
   );
   const forward = (signal: NodeJS.Signals): void => void child.kill(signal);
   process.on("SIGINT", forward).on("SIGTERM", forward);
@@ -91,6 +92,12 @@ async function run(phase: Phase, options: readonly string[], directory: string):
   const counts = readCounts(countsFile);
   const unaccounted = left.length + (status !== 0 && counts.failed === 0 ? 1 : 0);
   return { ...counts, failed: counts.failed + unaccounted };
+}
+
+/** Temporary files where leaks are looked for; compiled modules are kept, since each journey starts dozens of processes. */
+function testEnvironment(directory: string): NodeJS.ProcessEnv {
+  const compiled = join(checkout, "node_modules/.cache/compiled");
+  return { ...process.env, TMPDIR: directory, NODE_COMPILE_CACHE: compiled };
 }
 
 function readCounts(countsFile: string): Counts {
