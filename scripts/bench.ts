@@ -174,6 +174,15 @@ function loadName(keepsConnections: boolean): string {
   return keepsConnections ? "kept connections" : "one connection per message";
 }
 
+/** Rejects at Ctrl-C and SIGTERM, so that everything that was started is stopped: a Postfix outlives its starter. */
+function interruption(): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = (signal: NodeJS.Signals) => reject(new Error(`interrupted by ${signal}`));
+    process.once("SIGINT", stop);
+    process.once("SIGTERM", stop);
+  });
+}
+
 async function main(): Promise<void> {
   const options = readOptions();
   if (!hasPostfixTools()) {
@@ -186,7 +195,7 @@ async function main(): Promise<void> {
   if (obstacle !== undefined) process.stderr.write(`postmq only: ${obstacle}\n`);
   const ours = await startOurs(stack, options);
   const relays = obstacle === undefined ? [ours, await startPostfix(stack)] : [ours];
-  const comparisons = await compare(relays, options);
+  const comparisons = await Promise.race([compare(relays, options), interruption()]);
   process.stdout.write(
     options.asJson
       ? `${JSON.stringify(asJson(comparisons, options))}\n`
