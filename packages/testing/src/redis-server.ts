@@ -3,6 +3,7 @@
  *
  * The settings are those that promise P1 needs: `appendonly yes`, `appendfsync always`, `noeviction`, no snapshots.
  */
+import { rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,6 +28,13 @@ export type RedisOptions = {
 type Running = { readonly child: Child; readonly pid: number };
 
 const startTries = 5;
+
+/** Data of servers that were stopped but never disposed of goes with the process. */
+const ownDirectories = new Set<string>();
+
+process.on("exit", () => {
+  for (const dir of ownDirectories) rmSync(dir, { recursive: true, force: true });
+});
 
 export class RedisServer implements AsyncDisposable {
   readonly port: number;
@@ -108,6 +116,7 @@ export class RedisServer implements AsyncDisposable {
 /** Starts a redis-server and waits until it answers. */
 export async function startRedis(options: RedisOptions = {}): Promise<RedisServer> {
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), "postmq-redis-")));
+  if (options.dir === undefined) ownDirectories.add(dir);
   let trouble = "";
   for (let tried = 0; tried < startTries; tried += 1) {
     const port = await freePort();
