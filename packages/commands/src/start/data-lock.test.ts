@@ -28,10 +28,11 @@ describe("lockDataDirectory", () => {
     test.after(() => rmSync(directory, { recursive: true }));
     const program = `
       const { lockDataDirectory } = await import(${JSON.stringify(join(import.meta.dirname, "data-lock.ts"))});
-      lockDataDirectory(${JSON.stringify(directory)});
+      const lock = lockDataDirectory(${JSON.stringify(directory)});
       console.log("locked");
-      setInterval(() => {}, 1000);`;
+      setInterval(() => lock, 1000);`;
     const holder = spawn(process.execPath, ["--input-type=module", "--eval", program]);
+    test.after(() => holder.kill("SIGKILL"));
     await once(holder.stdout, "data");
     assert.throws(() => lockDataDirectory(directory), /already running/);
     holder.kill("SIGKILL");
