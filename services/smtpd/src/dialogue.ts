@@ -488,7 +488,7 @@ const commands: ReadonlyMap<string, Command> = new Map(
 );
 
 function isAscii(address: string): boolean {
-  // oxlint-disable-next-line no-control-regex
+  // oxlint-disable-next-line no-control-regex -- control characters are what this looks for
   return /^[\u0000-\u007F]*$/.test(address);
 }
 
