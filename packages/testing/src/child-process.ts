@@ -10,6 +10,8 @@ import { existsSync } from "node:fs";
 
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const setpriv = "/usr/bin/setpriv";
+/** How long output may still come after the end: a process that it started may hold the pipe open for ever. */
+const lastOutputMs = 1000;
 const living = new Set<ChildProcess>();
 
 process.on("exit", () => {
@@ -30,7 +32,10 @@ export type ChildExit = { readonly code: number | null; readonly signal: NodeJS.
 export class Child {
   readonly command: string;
   readonly pid: number;
+  /** Resolves when the process has ended and its output was read. */
   readonly exited: Promise<ChildExit>;
+  /** Resolves when the process has ended. */
+  readonly #gone: Promise<void>;
   readonly #process: ChildProcess;
   #stdout: Buffer[] = [];
   #stderr: Buffer[] = [];
@@ -54,17 +59,27 @@ export class Child {
     this.#process.stdin?.on("error", () => {});
     this.#process.stdin?.end(options.input ?? "");
     if (options.onMessage !== undefined) this.#process.on("message", options.onMessage);
+    const gone = Promise.withResolvers<void>();
+    this.#gone = gone.promise;
     this.exited = new Promise((resolve) => {
       const finish = (exit: ChildExit) => {
         living.delete(this.#process);
         this.#exit = exit;
-        resolve(exit);
+        gone.resolve();
+        return exit;
       };
       this.#process.once("error", (error) => {
         this.#stderr.push(Buffer.from(`${error.message}\n`));
-        if (this.#process.pid === undefined) finish({ code: 127, signal: null });
+        if (this.#process.pid === undefined) resolve(finish({ code: 127, signal: null }));
       });
-      this.#process.once("close", (code, signal) => finish({ code, signal }));
+      this.#process.once("exit", (code, signal) => {
+        const exit = finish({ code, signal });
+        const late = setTimeout(() => resolve(exit), lastOutputMs);
+        this.#process.once("close", () => {
+          clearTimeout(late);
+          resolve(exit);
+        });
+      });
     });
   }
 
@@ -97,7 +112,7 @@ export class Child {
 
   async kill9(): Promise<void> {
     this.signal("SIGKILL");
-    await this.exited;
+    await this.#gone;
   }
 
   /** SIGTERM; SIGKILL if it is still there after `graceMs`. @returns how it ended. */
