@@ -32,11 +32,19 @@ const fall = (error: unknown) => {
 process.on("uncaughtException", fall);
 process.on("unhandledRejection", fall);
 const draining = new AbortController();
-process.on("SIGTERM", () => draining.abort());
+let mayHoldClaim = false;
+const leave = () => {
+  draining.abort();
+  if (!mayHoldClaim) process.exit(exitCodes.ok);
+};
+process.on("SIGTERM", leave);
 // Ctrl-C reaches the whole process group; the parent passes the end of service on by SIGTERM.
 process.on("SIGINT", () => {});
-// A parent that is gone is no reason to drop a delivery half way.
-process.on("disconnect", () => clearInterval(alive));
+// A parent that is gone is no reason to drop a delivery half way, but one to end soon.
+process.on("disconnect", () => {
+  clearInterval(alive);
+  leave();
+});
 const alive = setInterval(() => process.send?.({ type: "alive" }), aliveIntervalMs);
 alive.unref();
 
@@ -63,6 +71,7 @@ const worker = new DeliveryWorker({
   nowMs: () => store.clock.nowMs(),
   onAttempt: attemptRecorder(log, parameters.delay_logging_resolution_limit, undefined),
 });
+mayHoldClaim = true;
 const served = worker.serve([name]);
 const drained = new Promise<void>((resolve) => {
   draining.signal.addEventListener("abort", () => resolve());

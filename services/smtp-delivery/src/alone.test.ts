@@ -1,18 +1,22 @@
 import assert from "node:assert/strict";
+import { fork } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { pathToFileURL } from "node:url";
 
-import { waitFor } from "@postmq/testing";
+import { freePort, waitFor } from "@postmq/testing";
 
-import { formatRequestName, parseRequestName, runAlone } from "./alone.ts";
+import { AlonePlaces, formatRequestName, parseRequestName } from "./alone.ts";
 import { requestName } from "./delivery.test-support.ts";
 
 type Options = {
   readonly silenceLimitMs?: number;
   readonly draining?: AbortController;
+  /** How many are to be tried; 1 unless given. */
+  readonly messages?: number;
   /** Run while the process runs, with a reader of what it said so far. */
   readonly meanwhile?: (said: () => Promise<string>) => Promise<void>;
 };
@@ -25,19 +29,24 @@ async function alone(source: string, options: Options = {}) {
     const said = () => readFile(out, "utf8").catch(() => "");
     await writeFile(
       join(directory, "entry.mjs"),
-      `import { writeFileSync } from "node:fs";
-       const say = (text) => writeFileSync(${JSON.stringify(out)}, text);\n${source}`,
+      `import { appendFileSync, writeFileSync } from "node:fs";
+       const say = (text) => writeFileSync(${JSON.stringify(out)}, text);
+       const add = (text) => appendFileSync(${JSON.stringify(out)}, text);\n${source}`,
     );
     const notices: string[] = [];
-    const gone = runAlone(requestName(7), {
+    const places = new AlonePlaces({
       entry: pathToFileURL(join(directory, "entry.mjs")),
       draining: (options.draining ?? new AbortController()).signal,
       onNotice: (_, text) => notices.push(text),
       ...(options.silenceLimitMs === undefined ? {} : { silenceLimitMs: options.silenceLimitMs }),
     });
+    const names = Array.from({ length: options.messages ?? 1 }, (_, index) =>
+      requestName(7 + index),
+    );
+    const gone = Promise.all(names.map((name) => places.run(name)));
     await options.meanwhile?.(said);
-    await gone;
-    return { notices, said: await said() };
+    const wereTried = await gone;
+    return { notices, said: await said(), wereTried };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -88,6 +97,54 @@ describe("trying a message alone", () => {
       },
     );
     assert.equal(said, "asked to end");
+  });
+
+  it("39: has three processes at most at once, and the others wait", async () => {
+    const { said, wereTried } = await alone(
+      `add("+"); setTimeout(() => { add("-"); process.disconnect(); }, 200);`,
+      { messages: 7 },
+    );
+    let running = 0;
+    let most = 0;
+    for (const mark of said) {
+      running += mark === "+" ? 1 : -1;
+      most = Math.max(most, running);
+    }
+    assert.equal(most, 3);
+    assert.equal(said.length, 14);
+    assert.deepEqual(
+      wereTried,
+      Array.from({ length: 7 }, () => true),
+    );
+  });
+
+  it("P10: those that wait are not tried any more at SIGTERM", async () => {
+    const draining = new AbortController();
+    const { said, wereTried } = await alone(
+      `process.on("SIGTERM", () => process.exit(0)); process.on("message", () => {}); add("+");`,
+      {
+        draining,
+        messages: 5,
+        meanwhile: async (sofar) => {
+          await waitFor(async () => (await sofar()) === "+++");
+          draining.abort();
+        },
+      },
+    );
+    assert.equal(said, "+++");
+    assert.deepEqual(wereTried, [true, true, true, false, false]);
+  });
+
+  it("39: ends when its daemon is gone before it has claimed anything, whatever Redis does", async () => {
+    const name = formatRequestName(requestName(7));
+    const child = fork(new URL("./alone-main.ts", import.meta.url), [name], {
+      env: { ...process.env, POSTMQ_REDIS_URL: `redis://127.0.0.1:${await freePort()}` },
+      stdio: ["ignore", "pipe", "inherit", "ipc"],
+    });
+    const exited = once(child, "exit");
+    await once(child.stdout ?? child, "data");
+    child.disconnect();
+    assert.deepEqual(await exited, [0, null]);
   });
 
   it("reads back the names it writes, and nothing else", () => {

@@ -15,18 +15,46 @@ import { parseQueueId } from "@postmq/vocabulary";
 /** How often a child says that it lives, and after which silence it is killed. postmq's own. */
 export const aliveIntervalMs = 2_000;
 const silenceLimitMs = 30_000;
+/** Such processes that a daemon has at once; each costs as much memory as the daemon. postmq's own. */
+const mostAtOnce = 3;
 
 export type AloneOptions = {
   /** The program to run; it gets the request's name as its argument. */
   readonly entry: URL;
   /** Passes the end of service on to the child. */
   readonly draining: AbortSignal;
-  readonly onNotice: (level: "info" | "warning", text: string) => void;
+  readonly onNotice: (level: "info" | "warning", text: string, name: RequestName) => void;
   readonly silenceLimitMs?: number;
 };
 
+/** A daemon's places for processes that try one message each. Whoever finds none free waits. */
+export class AlonePlaces {
+  readonly #options: AloneOptions;
+  readonly #waiting: (() => void)[] = [];
+  #free = mostAtOnce;
+
+  constructor(options: AloneOptions) {
+    this.#options = options;
+  }
+
+  /** @returns false when the daemon drains: then nothing was tried. */
+  async run(name: RequestName): Promise<boolean> {
+    if (this.#free === 0) await new Promise<void>((go) => this.#waiting.push(go));
+    else this.#free -= 1;
+    try {
+      if (this.#options.draining.aborted) return false;
+      await runAlone(name, this.#options);
+      return true;
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    }
+  }
+}
+
 /** Resolves when the child has gone. */
-export function runAlone(name: RequestName, options: AloneOptions): Promise<void> {
+function runAlone(name: RequestName, options: AloneOptions): Promise<void> {
   const { onNotice } = options;
   return new Promise((resolve) => {
     const child = fork(options.entry, [formatRequestName(name)], {
@@ -34,7 +62,7 @@ export function runAlone(name: RequestName, options: AloneOptions): Promise<void
     });
     const limitMs = options.silenceLimitMs ?? silenceLimitMs;
     const onSilence = () => {
-      onNotice("warning", `process ${child.pid} that tries it alone is silent: killing it`);
+      onNotice("warning", `process ${child.pid} that tries it alone is silent: killing it`, name);
       child.kill("SIGKILL");
     };
     let watchdog = setTimeout(onSilence, limitMs);
@@ -50,12 +78,14 @@ export function runAlone(name: RequestName, options: AloneOptions): Promise<void
       resolve();
     };
     child.once("error", (error) => {
-      onNotice("warning", `trying it alone failed: ${error.message}`);
+      onNotice("warning", `trying it alone failed: ${error.message}`, name);
       if (child.pid === undefined) finish();
     });
     child.once("exit", (code, signal) => {
       const how = signal === null ? `status ${code}` : `signal ${signal}`;
-      if (code !== 0) onNotice("warning", `the process that tried it alone ended with ${how}`);
+      if (code !== 0) {
+        onNotice("warning", `the process that tried it alone ended with ${how}`, name);
+      }
       finish();
     });
   });

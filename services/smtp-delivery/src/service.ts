@@ -6,7 +6,7 @@
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import type { DeliveryBell } from "@postmq/queue-store";
 
-import { runAlone } from "./alone.ts";
+import { AlonePlaces } from "./alone.ts";
 import { attemptRecorder } from "./attempt-log.ts";
 import { DeliveryWorker } from "./delivery-worker.ts";
 import { restoreHeldOutcomes } from "./held-outcomes.ts";
@@ -37,10 +37,15 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
   metrics.gauge("postmq_smtp_idle_connections", "Idle connections kept for reuse.", [], (gauge) =>
     gauge.set(worker.cache.size),
   );
+  const places = new AlonePlaces({
+    entry: aloneEntry,
+    draining: signal,
+    onNotice: (level, text, name) => log[level](text, name.id),
+  });
   const serveAlone = async ({ requests }: DeliveryBell) => {
     for (const name of requests) {
-      const onNotice = (level: "info" | "warning", text: string) => log[level](text, name.id);
-      await runAlone(name, { entry: aloneEntry, draining: signal, onNotice });
+      // Draining: claimed and given back here, without a try.
+      if (!(await places.run(name))) await worker.serve([name]);
     }
   };
   const serve = (bell: DeliveryBell) =>
