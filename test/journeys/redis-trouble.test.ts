@@ -17,10 +17,14 @@ import {
   testMail,
   waitFor,
 } from "@postmq/testing";
+import type { PostmqSystem, RedisServer } from "@postmq/testing";
 
 import { settleAccount } from "../support/account.ts";
 import { probeDepth } from "../support/redis-probe.ts";
 
+const ballastBytes = 64 * 1024 * 1024;
+/** How long Redis stays at its limit. */
+const fullForMs = 5000;
 const quick = {
   minimal_backoff_time: "1s",
   queue_run_delay: "1s",
@@ -158,23 +162,20 @@ describe("fault 18: a Redis that throws keys away", () => {
   });
 });
 
-describe("fault 17: Redis is nearly full", () => {
+describe("fault 17: Redis is nearly full, then full", () => {
   it("P9 intake answers 452 4.3.1 and 503, deliveries go on, and mail is taken again afterwards", async () => {
     await using sink = await FakeSmtpServer.start();
-    await using redis = await startRedis({ args: ["--maxmemory", "256mb"] });
+    await using redis = await startRedis();
+    // In proportion to it, what daemons hold at one time is as little as on a server of a usual size.
+    await redis.cli("SETRANGE", "ballast", String(ballastBytes), "x");
     await using system = await startPostmq({
       redis,
       parameters: { ...quick, relayhost: sink.relayhost },
     });
     system.service("qmgr").freeze();
     const ledger = new Ledger();
-    for (let count = 0; count < 10; count += 1) {
-      const mail = testMail();
-      assert.equal((await sendMail(system.smtpPort, mail)).code, 250);
-      ledger.accept(mail.id, mail.to[0] ?? "");
-    }
-    const used = Number(/used_memory:(\d+)/.exec(await redis.cli("INFO", "memory"))?.[1]);
-    await redis.cli("CONFIG", "SET", "maxmemory", String(Math.ceil(used / 0.87)));
+    await takeInTen(system, ledger);
+    await setMaxMemory(redis, 1 / 0.87);
     const refused = await waitFor(
       async () => {
         const reply = await sendMail(system.smtpPort, testMail({ to: ["full@dest.example.com"] }));
@@ -193,13 +194,58 @@ describe("fault 17: Redis is nearly full", () => {
       refresh: ledgerReader(ledger, sink),
       describe: () => system.lastLines(),
     });
-    await redis.cli("CONFIG", "SET", "maxmemory", "256mb");
+    await redis.cli("CONFIG", "SET", "maxmemory", "0");
     await waitFor(async () => (await sendMail(system.smtpPort, testMail())).code === 250, {
       describe: "mail to be taken again",
     });
     assert.deepEqual(await system.stop(), []);
   });
+
+  it("loses nothing at the limit itself, does not run in circles, and goes on when memory is added", async () => {
+    await using sink = await FakeSmtpServer.start();
+    await using redis = await startRedis();
+    await using system = await startPostmq({
+      redis,
+      parameters: { ...quick, relayhost: sink.relayhost },
+    });
+    system.service("qmgr").freeze();
+    const ledger = new Ledger();
+    await takeInTen(system, ledger);
+    await setMaxMemory(redis, 0.5);
+    system.service("qmgr").thaw();
+    const commandsBefore = await countCommands(redis);
+    const startMs = performance.now();
+    await waitFor(() => performance.now() - startMs > fullForMs, { timeoutMs: fullForMs + 1000 });
+    const perSecond = ((await countCommands(redis)) - commandsBefore) / (fullForMs / 1000);
+    assert.ok(perSecond < 1000, `${Math.round(perSecond)} commands a second at the limit`);
+    await redis.cli("CONFIG", "SET", "maxmemory", "0");
+    const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
+    assert.equal(report.delivered, 10);
+    assert.deepEqual([...report.duplicates], []);
+    assert.ok(system.runs.every((run) => run.isRunning));
+    assert.deepEqual(await system.stop(), []);
+  });
 });
+
+async function takeInTen(system: PostmqSystem, ledger: Ledger): Promise<void> {
+  for (let count = 0; count < 10; count += 1) {
+    const mail = testMail();
+    assert.equal((await sendMail(system.smtpPort, mail)).code, 250);
+    ledger.accept(mail.id, mail.to[0] ?? "");
+  }
+}
+
+/** Sets maxmemory to so many times what is in use. */
+async function setMaxMemory(redis: RedisServer, times: number): Promise<void> {
+  const used = Number(/used_memory:(\d+)/.exec(await redis.cli("INFO", "memory"))?.[1]);
+  await redis.cli("CONFIG", "SET", "maxmemory", String(Math.ceil(used * times)));
+}
+
+async function countCommands(redis: RedisServer): Promise<number> {
+  return Number(
+    /total_commands_processed:(\d+)/.exec(await redis.cli("INFO", "stats"))?.[1] ?? Number.NaN,
+  );
+}
 
 describe("fault 22: the data of Redis is gone", () => {
   it("readiness goes red, and nothing is acknowledged into the empty store", async () => {

@@ -87,7 +87,11 @@ export class Bells implements AsyncDisposable {
   /** Makes all BullMQ queues known, hold and corrupt paused: their index is the queue. */
   async makeQueues(): Promise<void> {
     await Promise.all(bellQueues.map((name) => this.#queue(name).waitUntilReady()));
-    await Promise.all([this.#queue("hold").pause(), this.#queue("corrupt").pause()]);
+    for (const name of ["hold", "corrupt"] as const) {
+      const queue = this.#queue(name);
+      // Asked first: a Redis that is full takes no writes, and this must not keep a daemon from starting.
+      if (!(await queue.isPaused())) await queue.pause();
+    }
   }
 
   /** Rings for an id; many in flight go as one job. */
@@ -204,9 +208,13 @@ async function atMost(promise: Promise<unknown>, ms: number): Promise<void> {
   waiting.abort();
 }
 
-/** For callers that ring and go on: a ring that fails is made good by a sweep. */
-export function ringAndForget(ring: Promise<void>, notice: BellNotice): void {
-  ring.catch((error: unknown) => {
+/** For callers that ring and go on: a ring that fails is made good by a sweep. @returns false: it was lost. */
+export async function tryRing(ring: Promise<void>, notice: BellNotice): Promise<boolean> {
+  try {
+    await ring;
+    return true;
+  } catch (error) {
     notice("info", `a ring was lost: ${error instanceof Error ? error.message : String(error)}`);
-  });
+    return false;
+  }
 }

@@ -6,7 +6,7 @@
 import type { Redis } from "ioredis";
 import { PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
-import { ringAndForget } from "./bells.ts";
+import { tryRing } from "./bells.ts";
 import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
 import type { Commit } from "./commit-arguments.ts";
 import { readContentWhole, StagedContentWriter } from "./content.ts";
@@ -63,7 +63,7 @@ export class CleaningStore implements Cleaning {
     const answer = await this.#release(opened, commit);
     this.#opener.close(opened.id);
     if (answer !== "stale" && into.queue === "incoming") {
-      ringAndForget(this.#parts.bells.ring("incoming", opened.id), this.#parts.notice);
+      void tryRing(this.#parts.bells.ring("incoming", opened.id), this.#parts.notice);
     }
     return answer;
   }

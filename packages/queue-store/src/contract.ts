@@ -273,8 +273,8 @@ export interface Scheduling {
     fence: Fence,
     requests: readonly NewRequest[],
   ): Promise<readonly (RequestName | undefined)[]>;
-  /** Rings workers for written requests, all of one destination. */
-  ringDelivery(bell: DeliveryBell): Promise<void>;
+  /** Rings workers for written requests, all of one destination. @returns false: the ring was lost. */
+  ringDelivery(bell: DeliveryBell): Promise<boolean>;
   /** Gives queued requests a new generation, to be rung again; undefined for one that is claimed or gone. */
   renewRequests(
     fence: Fence,
@@ -305,8 +305,8 @@ export interface Scheduling {
   startEvents(): Promise<void>;
   /** Rings for entries of maildrop, and owed reports, that are older than `olderThanMs`. @returns how many. */
   sweep(fence: Fence, olderThanMs: number): Promise<number>;
-  /** A delayed job that rings `deferred` at that second; once per second is enough. */
-  ringAt(dueMs: number): Promise<void>;
+  /** A delayed job that rings `deferred` at that second; once per second is enough. @returns false: it was lost. */
+  ringAt(dueMs: number): Promise<boolean>;
   /** ms until the next deferred message is due, or undefined. */
   counts(): Promise<{ readonly incoming: number; readonly due: number }>;
 }

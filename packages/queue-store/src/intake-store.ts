@@ -12,7 +12,7 @@ import { randomInt } from "node:crypto";
 import type { Redis } from "ioredis";
 import { makeQueueId, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
-import { ringAndForget } from "./bells.ts";
+import { tryRing } from "./bells.ts";
 import { Coalescer } from "./coalescer.ts";
 import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
 import { StagedContentWriter } from "./content.ts";
@@ -87,7 +87,7 @@ export class IntakeStore implements Intake {
       );
     }
     if (answer === "stored" && message.queue !== "hold") {
-      ringAndForget(this.#parts.bells.ring(message.queue, message.id), this.#parts.notice);
+      void tryRing(this.#parts.bells.ring(message.queue, message.id), this.#parts.notice);
     }
     return answer;
   }

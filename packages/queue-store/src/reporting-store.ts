@@ -7,7 +7,7 @@ import { randomInt } from "node:crypto";
 import type { Redis } from "ioredis";
 import { makeQueueId, panic, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
-import { ringAndForget } from "./bells.ts";
+import { tryRing } from "./bells.ts";
 import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
 import { readContentWhole, StagedContentWriter } from "./content.ts";
 import type {
@@ -81,7 +81,7 @@ export class ReportingStore implements Reporting {
         );
       }
       if (word === "queued" && report !== undefined)
-        ringAndForget(bells.ring("incoming", report.id), notice);
+        void tryRing(bells.ring("incoming", report.id), notice);
       this.#opener.close(opened.id);
       return word;
     } catch (error) {

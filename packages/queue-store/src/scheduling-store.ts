@@ -6,7 +6,7 @@
 import type { Redis } from "ioredis";
 import { enhancedStatus, panic } from "@postmq/vocabulary";
 import type { QueueId, RecipientOutcome, RequestName } from "@postmq/vocabulary";
-import { ringAndForget } from "./bells.ts";
+import { tryRing } from "./bells.ts";
 import type {
   DeliveryBell,
   Fence,
@@ -228,8 +228,9 @@ export class SchedulingStore implements Scheduling {
     return names;
   }
 
-  ringDelivery(bell: DeliveryBell): Promise<void> {
-    return this.#parts.bells.ringDelivery(bell);
+  ringDelivery(bell: DeliveryBell): Promise<boolean> {
+    const { bells, notice } = this.#parts;
+    return tryRing(bells.ringDelivery(bell), notice);
   }
 
   async renewRequests(
@@ -289,7 +290,7 @@ export class SchedulingStore implements Scheduling {
     }
     for (const [i, settlement] of settlements.entries()) {
       if (settlement.action === "report" && answers[i] === "done") {
-        ringAndForget(this.#parts.bells.ring("bounce", settlement.id), this.#parts.notice);
+        void tryRing(this.#parts.bells.ring("bounce", settlement.id), this.#parts.notice);
       }
     }
     return answers;
@@ -335,19 +336,26 @@ export class SchedulingStore implements Scheduling {
     if ((await this.#ask((redis) => redis.get(this.#parts.keys.fence))) !== fence) {
       throw storeError(new Error("FENCED"));
     }
-    const bells = { maildrop: this.#parts.keys.byEntry("maildrop"), bounce: this.#parts.keys.owed };
+    const indexes = {
+      maildrop: this.#parts.keys.byEntry("maildrop"),
+      bounce: this.#parts.keys.owed,
+    };
     let rung = 0;
     for (const queue of ["maildrop", "bounce"] as const) {
-      const ids = asArray(await this.#run(scripts.sweep, [bells[queue]], [olderThanMs, mostSwept]));
+      const ids = asArray(
+        await this.#run(scripts.sweep, [indexes[queue]], [olderThanMs, mostSwept]),
+      );
       const checked = ids.map(checkedId).filter((id) => id !== undefined);
-      await Promise.all(checked.map((id) => this.#parts.bells.ring(queue, id)));
+      const { bells, notice } = this.#parts;
+      await Promise.all(checked.map((id) => tryRing(bells.ring(queue, id), notice)));
       rung += checked.length;
     }
     return rung;
   }
 
-  ringAt(dueMs: number): Promise<void> {
-    return this.#parts.bells.ringAt("deferred", dueMs, this.#parts.monitor.nowMs());
+  ringAt(dueMs: number): Promise<boolean> {
+    const { bells, monitor, notice } = this.#parts;
+    return tryRing(bells.ringAt("deferred", dueMs, monitor.nowMs()), notice);
   }
 
   async counts(): Promise<{ readonly incoming: number; readonly due: number }> {

@@ -83,7 +83,8 @@ class Play {
       this.#numbers += 1;
       return { id: message.id, number: this.#numbers, generation: 1 };
     });
-    return this.active.dispatched(job, names, 0);
+    const out = this.active.dispatched(job, names, 0);
+    return [...(out?.requests ?? [])].map(({ name }) => name);
   }
 
   ended(

@@ -78,6 +78,8 @@ type EndedEvent = Extract<LeaderEvent, { readonly kind: "ended" }>;
 /** How long a message rests whose decision the record did not bear out twice in a row. */
 const refusedRestMs = 1000;
 const refusalsUntilStuck = 6;
+/** A job whose ring was lost, and known to be, is rung again after this long. */
+const lostRingPauseMs = 1000;
 
 export class ActiveQueue {
   readonly #options: ActiveQueueOptions;
@@ -249,13 +251,13 @@ export class ActiveQueue {
   /**
    * The store's answer to a job: the name of each request, or undefined where the message is no longer in active.
    *
-   * @returns the requests to ring for.
+   * @returns the requests to ring for, as a job; undefined: there are none.
    */
   dispatched(
     job: Job,
     names: readonly (RequestName | undefined)[],
     nowMs: number,
-  ): readonly RequestName[] {
+  ): JobOut | undefined {
     const out: JobOut = {
       slot: job.slot,
       isAlone: job.isAlone,
@@ -265,7 +267,6 @@ export class ActiveQueue {
       checkAfterMs: nowMs + this.#options.checkAfterMs,
       checkPauseMs: this.#options.checkAfterMs,
     };
-    const ringing: RequestName[] = [];
     job.entries.forEach((entry, index) => {
       const name = names[index];
       if (name === undefined || entry.message.phase === "gone") {
@@ -274,11 +275,19 @@ export class ActiveQueue {
         return;
       }
       this.#register({ name, entry, job: out, wasMissing: false });
-      ringing.push(name);
     });
-    if (out.requests.size === 0) this.#scheduler.release(out.slot, { requests: 0, tookMs: 0 });
-    else this.#jobs.add(out);
-    return ringing;
+    if (out.requests.size === 0) {
+      this.#scheduler.release(out.slot, { requests: 0, tookMs: 0 });
+      return undefined;
+    }
+    this.#jobs.add(out);
+    return out;
+  }
+
+  /** No worker has heard of the job: it is to be rung again soon. */
+  ringLost(job: JobOut, nowMs: number): void {
+    job.checkAfterMs = nowMs + lostRingPauseMs;
+    job.checkPauseMs = this.#options.checkAfterMs;
   }
 
   #register(request: RequestOut): void {

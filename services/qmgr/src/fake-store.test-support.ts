@@ -82,6 +82,8 @@ export class FakeStore implements Scheduling, Leadership {
   calls: Record<string, number> = {};
   /** A call that is to fail once, by name. */
   failing: string | undefined;
+  /** Redis is at its limit: records can be moved, but no bell takes a ring. */
+  isFull = false;
   holder: Fence | undefined;
   fence = 0;
   #events: LeaderEvent[] = [];
@@ -347,9 +349,11 @@ export class FakeStore implements Scheduling, Leadership {
     });
   }
 
-  async ringDelivery(bell: DeliveryBell): Promise<void> {
+  async ringDelivery(bell: DeliveryBell): Promise<boolean> {
     await this.#call("ringDelivery");
+    if (this.isFull) return false;
     this.bells.push(bell);
+    return true;
   }
 
   async renewRequests(fence: Fence, names: readonly RequestName[]) {
@@ -508,9 +512,9 @@ export class FakeStore implements Scheduling, Leadership {
     return 0;
   }
 
-  ringAt(dueMs: number): Promise<void> {
-    this.rungSeconds.push(dueMs / 1000);
-    return Promise.resolve();
+  ringAt(dueMs: number): Promise<boolean> {
+    if (!this.isFull) this.rungSeconds.push(dueMs / 1000);
+    return Promise.resolve(!this.isFull);
   }
 
   counts(): Promise<{ readonly incoming: number; readonly due: number }> {

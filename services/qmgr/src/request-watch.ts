@@ -53,7 +53,10 @@ export class RequestWatch {
     this.#wantsFullLook = false;
     const due = this.#dueJobs(nowMs);
     const queued = await this.#inspect(isFull ? [...this.#parts.active.jobs] : due, nowMs);
-    await this.#ringAgain(due.filter((job) => queued.has(job)));
+    await this.#ringAgain(
+      due.filter((job) => queued.has(job)),
+      nowMs,
+    );
     await this.#reap();
   }
 
@@ -105,7 +108,7 @@ export class RequestWatch {
     return "held";
   }
 
-  async #ringAgain(jobs: readonly JobOut[]): Promise<void> {
+  async #ringAgain(jobs: readonly JobOut[], nowMs: number): Promise<void> {
     const requests = jobs.flatMap((job) => [...job.requests]);
     const renewed = new Map<JobOut, RequestName[]>();
     for (const batch of inBatches(requests)) {
@@ -122,9 +125,11 @@ export class RequestWatch {
       });
     }
     await Promise.all(
-      [...renewed].map(([job, names]) =>
-        this.#parts.scheduling.ringDelivery({ requests: names, isAlone: job.isAlone }),
-      ),
+      [...renewed].map(async ([job, requests]) => {
+        const { scheduling, active } = this.#parts;
+        const isRung = await scheduling.ringDelivery({ requests, isAlone: job.isAlone });
+        if (!isRung) active.ringLost(job, nowMs);
+      }),
     );
   }
 

@@ -202,6 +202,33 @@ describe("a term of leadership", () => {
     assert.equal(store.ended.get(id), "removed");
   });
 
+  it("P9 leads on while Redis takes no rings, and delivers soon after it takes them again", async () => {
+    const { store, submit, end, advance } = await lead();
+    store.isFull = true;
+    const id = await submit("s@x.example", "a@a.example");
+    await advance(60_000);
+    assert.deepEqual(store.bells, []);
+    assert.ok((store.calls["ringDelivery"] ?? 0) >= 20, "it was rung again each second or so");
+    store.isFull = false;
+    await advance(3000);
+    assert.equal(store.bells.length, 1);
+    await end("sent");
+    assert.equal(store.ended.get(id), "removed");
+  });
+
+  it("P9 rings for a second again whose ring Redis did not take", async () => {
+    const { store, submit, claim, end } = await lead();
+    await submit("s@x.example", "a@a.example");
+    await submit("s@x.example", "b@b.example");
+    const jobs = [claim(), claim()];
+    store.isFull = true;
+    await end("deferred", jobs[0]);
+    assert.equal(store.rungSeconds.length, 0);
+    store.isFull = false;
+    await end("deferred", jobs[1]);
+    assert.equal(store.rungSeconds.length, 1);
+  });
+
   it("takes a request back from a dead worker, without an attempt, and gives it to another", async () => {
     const { store, submit, claim, end, advance } = await lead();
     const id = await submit("s@x.example", "a@a.example");

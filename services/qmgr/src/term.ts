@@ -32,7 +32,7 @@ import type { Log } from "@postmq/observability";
 import { PostmqError } from "@postmq/vocabulary";
 import type { Clock, QueueId } from "@postmq/vocabulary";
 import { toNewRequest } from "./active-queue.ts";
-import type { ActiveQueue, DecidedOutcomes } from "./active-queue.ts";
+import type { ActiveQueue, DecidedOutcomes, JobOut } from "./active-queue.ts";
 import { ImportTurns } from "./import-turns.ts";
 import type { ImportSource } from "./import-turns.ts";
 import { logDecided } from "./log-decided.ts";
@@ -322,10 +322,9 @@ export class Term {
     const rings: Promise<void>[] = [];
     let at = 0;
     for (const job of jobs) {
-      const ringing = this.#active.dispatched(job, names.slice(at, at + job.entries.length), nowMs);
+      const out = this.#active.dispatched(job, names.slice(at, at + job.entries.length), nowMs);
       at += job.entries.length;
-      if (ringing.length === 0) continue;
-      rings.push(scheduling.ringDelivery({ requests: ringing, isAlone: job.isAlone }));
+      if (out !== undefined) rings.push(this.#ring(out));
     }
     meters.dispatched.increment({}, requests.length);
     this.#settle.wake();
@@ -335,6 +334,12 @@ export class Term {
     this.#rings.catch((error: unknown) => this.#end(error));
     await before;
     return true;
+  }
+
+  async #ring(job: JobOut): Promise<void> {
+    const requests = [...job.requests].map(({ name }) => name);
+    const isRung = await this.#parts.scheduling.ringDelivery({ requests, isAlone: job.isAlone });
+    if (!isRung) this.#active.ringLost(job, this.#parts.clock.nowMs());
   }
 
   // ---------------------------------------------------------------------------------------------- settle
@@ -401,7 +406,12 @@ export class Term {
   async #ringDue(seconds: ReadonlySet<number>): Promise<void> {
     const fresh = [...seconds].filter((second) => !this.#dueSecondsRung.has(second));
     for (const second of fresh) this.#dueSecondsRung.add(second);
-    await Promise.all(fresh.map((second) => this.#parts.scheduling.ringAt(second * 1000)));
+    await Promise.all(
+      fresh.map(async (second) => {
+        const isRung = await this.#parts.scheduling.ringAt(second * 1000);
+        if (!isRung) this.#dueSecondsRung.delete(second);
+      }),
+    );
   }
 
   async #readMore({ message, from }: Extract<Decision, { readonly kind: "read" }>): Promise<void> {
