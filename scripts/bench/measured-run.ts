@@ -73,7 +73,7 @@ export async function measure(relay: Relay, load: Load): Promise<Measurement> {
     cpuUs,
     totalCpuUs: [...cpuUs.values()].reduce((total, us) => total + us, 0),
     loadCpuUs: perMessageUs(after.load - before.load),
-    peakPssMb: memory.peakMb,
+    peakPssMb: memory.end(),
   };
 }
 

@@ -6,7 +6,7 @@
  */
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { existsSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 
 const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const setpriv = "/usr/bin/setpriv";
@@ -24,6 +24,8 @@ export type ChildOptions = {
   readonly input?: string | Buffer;
   /** Gets messages that the child sends over an IPC channel, which exists only if this is given. */
   readonly onMessage?: (message: unknown) => void;
+  /** A file that takes both outputs, as of a process whose log nobody reads along; `stdout` then reads it. */
+  readonly outputFile?: string;
 };
 
 export type ChildExit = { readonly code: number | null; readonly signal: NodeJS.Signals | null };
@@ -37,6 +39,7 @@ export class Child {
   /** Resolves when the process has ended. */
   readonly #gone: Promise<void>;
   readonly #process: ChildProcess;
+  readonly #outputFile: string | undefined;
   #stdout: Buffer[] = [];
   #stderr: Buffer[] = [];
   #exit: ChildExit | undefined;
@@ -46,11 +49,14 @@ export class Child {
     const [file, argv] = existsSync(setpriv)
       ? [setpriv, ["--pdeathsig", "KILL", command, ...args]]
       : [command, args];
+    this.#outputFile = options.outputFile;
+    const output = options.outputFile === undefined ? "pipe" : openSync(options.outputFile, "a");
     this.#process = spawn(file, argv, {
       env: { PATH: path, ...options.env },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-      stdio: ["pipe", "pipe", "pipe", ...(options.onMessage === undefined ? [] : ["ipc" as const])],
+      stdio: ["pipe", output, output, ...(options.onMessage === undefined ? [] : ["ipc" as const])],
     });
+    if (typeof output === "number") closeSync(output);
     living.add(this.#process);
     this.pid = this.#process.pid ?? 0;
     this.#process.stdout?.on("data", (bytes: Buffer) => this.#stdout.push(bytes));
@@ -93,6 +99,7 @@ export class Child {
 
   /** What it wrote to standard output so far. */
   get stdout(): string {
+    if (this.#outputFile !== undefined) return readFileSync(this.#outputFile, "utf8");
     return Buffer.concat(this.#stdout).toString("utf8");
   }
 

@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { Child, run } from "./child-process.ts";
-import type { ChildExit, Finished } from "./child-process.ts";
+import type { ChildExit, ChildOptions, Finished } from "./child-process.ts";
 import { freePort } from "./free-port.ts";
 import { startRedis } from "./redis-server.ts";
 import type { RedisServer } from "./redis-server.ts";
@@ -36,6 +36,8 @@ export type PostmqOptions = {
   readonly env?: Readonly<Record<string, string>>;
   /** Arguments of node: ["--import", "/some/module.mjs"]. */
   readonly nodeArgs?: (name: ServiceName) => readonly string[];
+  /** Logs go to files in this directory instead of to this process. */
+  readonly logDirectory?: string;
   /** Default: one of its own, which ends with the system. */
   readonly redis?: RedisServer;
   /** The url to give instead of the redis server's own, e.g. of a proxy before it. */
@@ -59,10 +61,14 @@ export class ServiceProcess {
   readonly listening: Listening[] = [];
   #isReady = false;
 
-  constructor(name: ServiceName, args: readonly string[], env: Readonly<Record<string, string>>) {
+  constructor(
+    name: ServiceName,
+    args: readonly string[],
+    options: Pick<ChildOptions, "env" | "outputFile">,
+  ) {
     this.name = name;
     this.child = new Child(process.execPath, args, {
-      env,
+      ...options,
       onMessage: (message) => this.#receive(message),
     });
   }
@@ -283,7 +289,15 @@ export class PostmqSystem implements AsyncDisposable {
       ...asEnvironment(Object.fromEntries(listeners)),
       ...asEnvironment(this.#options.parametersOf?.(slot.name, slot.index) ?? {}),
     };
-    slot.runs.push(new ServiceProcess(slot.name, args, env));
+    const { logDirectory } = this.#options;
+    const outputFile =
+      logDirectory === undefined ? undefined : join(logDirectory, `${slot.name}-${slot.index}.log`);
+    slot.runs.push(
+      new ServiceProcess(slot.name, args, {
+        env,
+        ...(outputFile === undefined ? {} : { outputFile }),
+      }),
+    );
   }
 
   #slot(name: ServiceName, index: number): Slot {
