@@ -28,7 +28,7 @@ import type {
 } from "@postmq/testing";
 
 import { settleAccount } from "./account.ts";
-import { isConnected, probeRequests, probeUnrung } from "./redis-probe.ts";
+import { isConnected, isRungFor, probeRequests, probeUnrung } from "./redis-probe.ts";
 
 export type Victim = ServiceName | "redis";
 
@@ -290,6 +290,7 @@ class KillJourney implements AsyncDisposable {
     const reader = watched && this.#system.service(watched.reader);
     reader?.freeze();
     try {
+      if (watched?.queue === "incoming") await waitFor(() => isRungFor(this.#redis));
       const stopped = proxy?.pauseAfter(this.#random.between(1, 12));
       await (this.#random.next() < 0.7
         ? Promise.race([stopped, delay(1000)])

@@ -4,9 +4,9 @@
 
   KEYS[1] index read   ARGV prefix, fence, from ('incoming' | 'deferred'), most messages, most recipients of each, crash limit
   Returns, per message: {id, generation, arrival, created, envelope, size, n, u, fl, attempts, crashes, fin, next,
-          {number, value, state …}, {request number, request …}}; or {id, reason} for one moved to corrupt.
-  The ids stand in `opening` until close-import: a leader that dies over them leaves a count, and such a message is
-  then imported alone (DESIGN §3, "opened, not closed").
+          {number, value, state …}, {request number, request …}, 1 if a leader died over it}; or {id, reason} for one moved to corrupt.
+  The ids stand in `opening` until the next import or close-import: a leader that dies over them leaves a count, and
+  such a message is then imported alone (DESIGN §3, "opened, not closed").
   Source: spec queues.md §3.5, S1 to S4; DESIGN §4.
 ]]
 -- @include base
@@ -14,6 +14,8 @@
 -- @include indexes
 -- @include records
 -- @include corrupt
+-- @include opening
+close_opening()
 local from, most, most_recipients, limit = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local ids
 if from == 'incoming' then
@@ -110,11 +112,12 @@ for _, id in ipairs(ids) do
     end
     opening[#opening + 1] = id
     imported[#imported + 1] = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
-      v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]) }
+      v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]), suspect and 1 or 0 }
     if suspect then break end
   end
 end
 if #opening > 0 then call('SET', P .. ':opening', table.concat(opening, ' ')) end
+note_look(from, #opening > 0)
 flush_indexes()
 flush_events()
 return imported

@@ -3,7 +3,8 @@
   release-cleaned: cleanup hands a message on: to incoming or hold with what it made of it, or away (discarded).
 
   KEYS[1] record   ARGV prefix, generation, claim, then the message as include/commit reads it (queue 'gone': discard)
-  Returns moved | already (made by this claim before) | stale | expired (content stored ahead is gone)
+  Returns {moved | already (made by this claim before) | stale | expired (content stored ahead is gone), 1 if the
+          leader looks into incoming unrung}
   The old content, recipients and claim go in the same act. Safe to repeat.
   Source: spec queues.md §3.4; DESIGN §3 "Moves".
 ]]
@@ -11,23 +12,25 @@
 -- @include indexes
 -- @include records
 -- @include commit
+-- @include opening
+local function answer(word) return { word, leader_looks() } end
 local generation, claim = ARGV[2], ARGV[3]
 cursor = 3
 local m = read_commit()
 local key = record_key(m.id)
 local v = call('HMGET', key, 'q', 'g', 'cl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'rn', 'by')
-if not v[1] then return m.queue == 'gone' and 'already' or 'stale' end
+if not v[1] then return answer(m.queue == 'gone' and 'already' or 'stale') end
 local target = digits(tonumber(generation) + 1)
-if v[1] == m.queue and v[2] == target and v[12] == claim then return 'already' end
-if v[1] ~= 'maildrop' or v[2] ~= generation or v[3] ~= claim then return 'stale' end
+if v[1] == m.queue and v[2] == target and v[12] == claim then return answer('already') end
+if v[1] ~= 'maildrop' or v[2] ~= generation or v[3] ~= claim then return answer('stale') end
 local old_total, old_round, old_content = tonumber(v[8]), v[9], v[10] or m.id
 if m.queue == 'gone' then
   leave_queue('maildrop', m.id, v[5], v[6], v[7])
   delete_record(m.id, old_total, old_round, old_content, v[7])
   flush_indexes()
-  return 'moved'
+  return answer('moved')
 end
-if not keep_staged(m, target) then return 'expired' end
+if not keep_staged(m, target) then return answer('expired') end
 leave_queue('maildrop', m.id, v[5], v[6], v[7])
 -- Recipient numbers are never reused once a request named them: an old 250 must not mark a new address done.
 local base = v[11] and old_total or 0
@@ -69,4 +72,4 @@ if m.is_inline then call('HSET', P .. ':c:' .. m.content, '0', m.inline) end
 if old_content ~= m.content then drop_content(old_content) end
 enter_queue(m.queue, m.id, v[4], m.sender_domain, m.summary, large)
 flush_indexes()
-return 'moved'
+return answer('moved')

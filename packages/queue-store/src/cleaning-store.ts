@@ -13,7 +13,7 @@ import { readContentWhole, StagedContentWriter } from "./content.ts";
 import type { Cleaning, ContentRef, ContentWriter, NotOpened, OpenedMessage } from "./contract.ts";
 import { MessageOpener } from "./message-opener.ts";
 import { storeError } from "./redis-connection.ts";
-import { asWord } from "./script-reply.ts";
+import { asArray, asWord } from "./script-reply.ts";
 import { loadScript, runScript } from "./script.ts";
 import type { StoreParts } from "./store-parts.ts";
 
@@ -60,33 +60,36 @@ export class CleaningStore implements Cleaning {
       await stageRecipients(this.#redis, this.#parts.keys.prefix, commit, round);
     }
     // A failure leaves it open: the caller gives it back.
-    const answer = await this.#release(opened, commit);
+    const { answer, isLookedFor } = await this.#release(opened, commit);
     this.#opener.close(opened.id);
-    if (answer !== "stale" && into.queue === "incoming") {
+    if (answer !== "stale" && into.queue === "incoming" && !isLookedFor) {
       void tryRing(this.#parts.bells.ring("incoming", opened.id), this.#parts.notice);
     }
     return answer;
   }
 
-  async #release(opened: OpenedMessage, commit: Commit): Promise<ReleaseAnswer> {
+  async #release(
+    opened: OpenedMessage,
+    commit: Commit,
+  ): Promise<{ readonly answer: ReleaseAnswer; readonly isLookedFor: boolean }> {
     const { keys, worker } = this.#parts;
     try {
-      const word = asWord(
+      const [answer, looks] = asArray(
         await runScript(this.#redis, releaseCleaned, commitKeys(keys.prefix, commit), [
           keys.prefix,
           String(opened.generation),
           worker,
           ...commitArguments(commit),
         ]),
-        ["moved", "already", "stale", "expired"],
       );
+      const word = asWord(answer, ["moved", "already", "stale", "expired"]);
       if (word === "expired") {
         throw new PostmqError(
           "PMQ_STORE_CONTENT_EXPIRED",
           "content stored ahead of the release is gone",
         );
       }
-      return word;
+      return { answer: word, isLookedFor: looks === 1 };
     } catch (error) {
       throw storeError(error);
     }

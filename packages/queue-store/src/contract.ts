@@ -195,6 +195,8 @@ export type ImportedMessage = {
   readonly crashes: number;
   /** It was finished but for its removal (its expiry was reported). */
   readonly isFinished: boolean;
+  /** A leader may have died over it: no other was imported with it, though more may be there. */
+  readonly cameAlone: boolean;
   readonly openRequests: readonly OpenRequest[];
 };
 
@@ -253,14 +255,19 @@ export type Survey = {
 };
 
 export interface Scheduling {
-  /** Oldest first. from `deferred`: those due now. An unreadable record goes to corrupt here. */
+  /**
+   * Oldest first. from `deferred`: those due now. An unreadable record goes to corrupt here.
+   *
+   * Says that the last batch is in hand: nothing in it killed the leader. And promises, if it finds anything in
+   * incoming, to ask again soon: until then nobody rings for new mail.
+   */
   importMessages(options: {
     readonly fence: Fence;
     readonly from: "incoming" | "deferred";
     readonly maxMessages: number;
     readonly maxRecipients: number;
   }): Promise<readonly ImportedMessage[]>;
-  /** The imported batch is in hand: nothing in it killed the leader. */
+  /** The last batch is in hand, and no import follows. */
   closeImport(fence: Fence): Promise<void>;
   /** More undone recipients of a message in active. */
   readRecipients(options: {

@@ -17,7 +17,6 @@ export function instanceKeys(instanceName: string) {
     senderNames: (queue: MessageQueue) => `${prefix}:sn:${queue}`,
     due: `${prefix}:due`,
     owed: `${prefix}:owed`,
-    opening: `${prefix}:opening`,
     identity: `${prefix}:identity`,
     leader: `${prefix}:leader`,
     fence: `${prefix}:fence`,

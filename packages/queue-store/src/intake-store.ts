@@ -28,11 +28,14 @@ const maxCommitBytes = 1024 * 1024;
 /** Rounds a recipient list beyond its first chunk belongs to: a new message's is 0. */
 const firstRound = "0";
 
+/** isLookedFor: the leader looks into incoming by itself, so no ring is needed. */
+type Committed = { readonly answer: CommitAnswer | "expired"; readonly isLookedFor: boolean };
+
 export class IntakeStore implements Intake {
   readonly #parts: StoreParts;
   readonly #redis: Redis;
   readonly #contentRedis: Redis;
-  readonly #commits: Coalescer<NewMessage, CommitAnswer | "expired">;
+  readonly #commits: Coalescer<NewMessage, Committed>;
   /** Open for the first time, or given up on: from then on a connection that is down is down. */
   #opening: Promise<unknown> | undefined;
 
@@ -79,20 +82,22 @@ export class IntakeStore implements Intake {
     if (needsStaging(message)) {
       await stageRecipients(this.#contentRedis, this.#parts.keys.prefix, message, firstRound);
     }
-    const answer = await this.#commits.add(message);
+    const { answer, isLookedFor } = await this.#commits.add(message);
     if (answer === "expired") {
       throw new PostmqError(
         "PMQ_STORE_CONTENT_EXPIRED",
         "content stored ahead of the commit is gone",
       );
     }
-    if (answer === "stored" && message.queue !== "hold") {
+    const needsRing =
+      message.queue === "maildrop" || (message.queue === "incoming" && !isLookedFor);
+    if (answer === "stored" && needsRing) {
       void tryRing(this.#parts.bells.ring(message.queue, message.id), this.#parts.notice);
     }
     return answer;
   }
 
-  async #commit(messages: readonly NewMessage[]): Promise<readonly (CommitAnswer | "expired")[]> {
+  async #commit(messages: readonly NewMessage[]): Promise<readonly Committed[]> {
     const { prefix } = this.#parts.keys;
     let answers: readonly unknown[];
     try {
@@ -112,7 +117,10 @@ export class IntakeStore implements Intake {
     } catch (error) {
       throw storeError(error);
     }
-    return answers.map((answer) => asWord(answer, ["stored", "already", "expired"]));
+    const isLookedFor = answers.at(-1) === 1;
+    return answers
+      .slice(0, -1)
+      .map((answer) => ({ answer: asWord(answer, ["stored", "already", "expired"]), isLookedFor }));
   }
 
   async forgetTaken(id: QueueId): Promise<void> {

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { Settlement } from "@postmq/queue-store";
-import { startRedis, withStore } from "@postmq/testing";
+import { startRedis, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer } from "@postmq/testing";
 import { enhancedStatus, isPostmqError } from "@postmq/vocabulary";
+import type { QueueId } from "@postmq/vocabulary";
 import { assertConsistent, dispatched, lead, stored } from "./store.test-support.ts";
 
 const status = enhancedStatus("4.2.0");
@@ -168,6 +169,7 @@ describe("leading", () => {
           const options = { fence, from: "incoming", maxMessages: 10, maxRecipients: 10 } as const;
           const batch = await scheduling.importMessages(options);
           assert.equal(batch.length, crash === 0 ? 2 : 1);
+          assert.ok(batch.every(({ cameAlone }) => cameAlone === crash > 0));
           if (crash > 0 && batch[0]?.id !== ids[0]) {
             await scheduling.closeImport(fence);
             await scheduling.importMessages(options);
@@ -175,6 +177,43 @@ describe("leading", () => {
           await redis.cli("DEL", `postmq:{${under.instanceName}}:leader`);
         }
         await assertConsistent(under);
+      },
+      { redis },
+    ));
+
+  it("is not rung for new mail while it looks by itself, and is again when it stops or dies", () =>
+    withStore(
+      async (under) => {
+        const intake = under.store.intake();
+        const { scheduling, fence } = await lead(under.store);
+        const rung: QueueId[] = [];
+        const listener = await under.store.listen("incoming", { concurrency: 1 }, async (bell) => {
+          rung.push(...bell.ids);
+        });
+        const look = () =>
+          scheduling.importMessages({
+            fence,
+            from: "incoming",
+            maxMessages: 10,
+            maxRecipients: 10,
+          });
+        const first = await stored(intake);
+        await waitFor(() => rung.length === 1);
+        assert.equal((await look()).length, 1);
+        const second = await stored(intake);
+        assert.equal((await look()).length, 1);
+        assert.equal((await look()).length, 0);
+        const third = await stored(intake);
+        await waitFor(() => rung.length === 2);
+        assert.deepEqual(rung, [first, third], `${second} rang`);
+        assert.equal((await look()).length, 1);
+        const key = `postmq:{${under.instanceName}}:looking`;
+        const lifeMs = Number(await redis.cli("PTTL", key));
+        assert.ok(lifeMs > 0 && lifeMs <= 2000, `it would stand for ${lifeMs} ms`);
+        await scheduling.closeImport(fence);
+        const fourth = await stored(intake);
+        await waitFor(() => rung.at(-1) === fourth);
+        await listener.close();
       },
       { redis },
     ));

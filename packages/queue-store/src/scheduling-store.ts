@@ -141,7 +141,7 @@ export class SchedulingStore implements Scheduling {
       attempts,
       crashes,
     ] = entry;
-    const [finished, next, recipients, requests] = entry.slice(11);
+    const [finished, next, recipients, requests, suspect] = entry.slice(11);
     const id = checkedId(rawId) ?? panic("a queue holds something that is no queue id");
     if (entry.length === 2) {
       this.#parts.notice("error", `${id}: moved to corrupt: ${asText(generation)}`);
@@ -164,6 +164,7 @@ export class SchedulingStore implements Scheduling {
         attempts: asNumber(attempts),
         crashes: asNumber(crashes),
         isFinished: finished === "1",
+        cameAlone: suspect === 1,
         openRequests: flat
           .flatMap((text, i) => (i % 2 === 1 ? [unpackRequest(id, Number(flat[i - 1]), text)] : []))
           .filter((request) => request !== undefined),
@@ -180,7 +181,7 @@ export class SchedulingStore implements Scheduling {
   }
 
   async closeImport(fence: Fence): Promise<void> {
-    await this.#run(scripts.closeImport, [this.#parts.keys.opening], [fence]);
+    await this.#run(scripts.closeImport, [], [fence]);
   }
 
   async readRecipients(options: {

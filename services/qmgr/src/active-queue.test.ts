@@ -38,6 +38,7 @@ function imported(
     attempts: 0,
     crashes: 0,
     isFinished: false,
+    cameAlone: false,
     openRequests: [],
     ...changes,
   };

@@ -27,6 +27,7 @@ function message(crashes = 0): ActiveMessage {
       attempts: 0,
       crashes,
       isFinished: false,
+      cameAlone: false,
       openRequests: [],
     },
     0,

@@ -373,6 +373,27 @@ describe("a term of leadership", () => {
     assert.equal(store.record(id).queue, "active");
   });
 
+  it("looks into incoming again after it found something, until it finds nothing: nobody rings meanwhile", async () => {
+    const { store, submit, advance } = await lead();
+    await submit("s@x.example", "a@a.example");
+    const unrung = store.submit("s@x.example", ["b@b.example"]);
+    await advance(20);
+    assert.equal(store.record(unrung).queue, "active");
+    await advance(40);
+    const looks = store.calls["import incoming"];
+    await advance(100);
+    assert.equal(store.calls["import incoming"], looks, "it went on looking");
+  });
+
+  it("says at the end, and only then, that the last import is in hand", async () => {
+    const { store, leading, submit } = await lead();
+    await submit("s@x.example", "a@a.example");
+    assert.equal(store.calls["closeImport"], undefined);
+    leading.stop();
+    await settled();
+    assert.equal(store.calls["closeImport"], 1);
+  });
+
   it("P10 ends in order: no new work, what ends within a moment is settled, the lease is free at once", async () => {
     const { store, leading, submit, claim } = await lead();
     const soon = await submit("s@x.example", "a@a.example");

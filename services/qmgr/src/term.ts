@@ -84,6 +84,8 @@ const firstRecipientBatch = 1000;
 /** Recipients of any message that may always be read (postconf(5) qmgr_message_recipient_minimum). */
 const recipientMinimum = 10;
 const eventWaitMs = 500;
+/** From an import that found something to the next look: what comes meanwhile goes together, and rings for nothing. */
+const nextLookMs = 15;
 const tickMs = 1000;
 /** How long an orderly end waits for deliveries that are about to end. */
 const lastMomentMs = 1000;
@@ -110,6 +112,10 @@ export class Term {
   #isRenewing = false;
   #nextSweepMs = 0;
   #wantsAudit = false;
+  /** The last import found something, and none has followed that would say that it is in hand. */
+  #isImportOpen = false;
+  /** Sources that are looked into again in a moment. */
+  readonly #nextLooks = new Set<ImportSource>();
   #rings: Promise<unknown> = Promise.resolve();
 
   constructor(parts: TermParts) {
@@ -190,8 +196,9 @@ export class Term {
 
   /** No new work; what ends within a moment is settled; then the lease is free. */
   async #endInOrder(): Promise<void> {
-    const { clock, leadership, fence } = this.#parts;
+    const { clock, leadership, scheduling, fence } = this.#parts;
     await Promise.all([this.#import.stop(), this.#dispatch.stop(), this.#rings]);
+    if (this.#isImportOpen) await scheduling.closeImport(fence);
     const untilMs = clock.nowMs() + lastMomentMs;
     while ((this.#active.requestsOut > 0 || this.#active.hasUndecided) && clock.nowMs() < untilMs) {
       await this.#moment();
@@ -261,14 +268,27 @@ export class Term {
       maxMessages,
       maxRecipients: this.#recipientRoom(firstRecipientBatch),
     });
-    if (this.#isOver || messages.length === 0) return !this.#isOver;
+    if (this.#isOver) return false;
+    this.#isImportOpen = messages.length > 0;
+    if (messages.length === 0) return true;
     this.#addMessages(messages);
     this.#turns.succeeded(from);
-    // One that a leader may have died over comes alone, whatever stands behind it.
-    const mayBeMore = messages.length === 1 || messages.length >= maxMessages;
+    const mayBeMore = messages.length >= maxMessages || messages.some(({ cameAlone }) => cameAlone);
     if (mayBeMore) this.#turns.want(from);
-    await scheduling.closeImport(fence);
+    else this.#lookAgain(from);
     return true;
+  }
+
+  #lookAgain(source: ImportSource): void {
+    const isPending = this.#nextLooks.size > 0;
+    this.#nextLooks.add(source);
+    if (isPending) return;
+    const stop = this.#parts.every(nextLookMs, () => {
+      stop();
+      for (const one of this.#nextLooks) this.#turns.want(one);
+      this.#nextLooks.clear();
+      this.#import.wake();
+    });
   }
 
   /**
