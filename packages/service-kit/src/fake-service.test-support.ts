@@ -7,7 +7,10 @@ const fake = process.env["FAKE"] ?? "";
 
 await runService("smtpd", async ({ parameters, log }) => {
   const server = createServer();
-  const address = await listenOn(server, parameters.smtpd_listen);
+  const address = await listenOn(server, {
+    parameter: "smtpd_listen",
+    value: parameters.smtpd_listen,
+  });
   if (fake === "throw") {
     setImmediate(() => {
       throw new Error("a bug at redis://u:canary@h");

@@ -37,7 +37,7 @@ export async function openHealthServer(options: {
     },
   );
   server.maxConnections = 100;
-  const address = await listenOn(server, options.listen);
+  const address = await listenOn(server, { parameter: "metrics_listen", value: options.listen });
   return {
     address,
     [Symbol.asyncDispose]: () =>

@@ -197,6 +197,11 @@ describe("openHttpServer", () => {
       assert.ok(answer.body["title"] !== undefined && answer.body["detail"] !== undefined);
     }
     assert.equal((await call(server, "/nothing")).status, 404);
+    const other = await call(server, "/fail/bug", { method: "DELETE" });
+    assert.equal(other.status, 405);
+    assert.equal(other.headers.get("allow"), "GET, HEAD");
+    assert.match(other.type ?? "", /^application\/problem\+json/);
+    assert.equal((await call(server, "/send", { method: "PUT", body: "{" })).status, 405);
   });
 
   it("tells a store's trouble as 503 with Retry-After, a refusal as 422, a bug as 500 without its inside", async () => {

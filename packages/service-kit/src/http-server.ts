@@ -17,7 +17,7 @@ import { PanicError, PostmqError } from "@postmq/vocabulary";
 import { TokenFile, localClient } from "./api-tokens.ts";
 import type { ApiClient, ApiScope } from "./api-tokens.ts";
 import { problemOf, sendProblem } from "./http-problem.ts";
-import { formatAddress, isLoopback, parseListenAddress } from "./listen-address.ts";
+import { formatAddress, isLoopback, listenError, parseListenAddress } from "./listen-address.ts";
 
 export type HttpServerOptions = {
   /** host:port; not empty. */
@@ -47,6 +47,7 @@ export type HttpServer = AsyncDisposable & {
 
 const requestTimeoutMs = 300_000;
 const idleTimeoutMs = 60_000;
+const otherMethods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
 
 const clients = new WeakMap<FastifyRequest, ApiClient>();
 
@@ -99,11 +100,17 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
       });
     });
   }
+  const methods = collectMethods(app);
   await options.routes(
     app,
     (scope) => (request, reply) => authorize(request, reply, scope, tokens),
   );
-  await app.listen({ host, port });
+  refuseOtherMethods(app, methods);
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    throw listenError({ parameter: options.listenParameter, value: options.listen }, error);
+  }
   const bound = app.server.address();
   const close = () => app.close();
   return {
@@ -135,6 +142,39 @@ function handleErrors(app: FastifyInstance, log: Log): void {
   app.setNotFoundHandler((_request, reply) =>
     sendProblem(reply, { status: 404, detail: "There is nothing at this address." }),
   );
+}
+
+/** The methods of each path that gets routes from now on. */
+function collectMethods(app: FastifyInstance): ReadonlyMap<string, ReadonlySet<string>> {
+  const methods = new Map<string, Set<string>>();
+  app.addHook("onRoute", ({ url, method }) => {
+    const known = methods.get(url) ?? new Set();
+    for (const one of [method].flat()) known.add(one);
+    methods.set(url, known);
+  });
+  return methods;
+}
+
+/** A path that exists answers any other method with 405 and the methods that it has. Source: RFC 9110 15.5.6. */
+function refuseOtherMethods(
+  app: FastifyInstance,
+  methods: ReadonlyMap<string, ReadonlySet<string>>,
+): void {
+  const known = [...methods].map(([url, names]) => [url, [...names]] as const);
+  for (const [url, allowed] of known) {
+    app.route({
+      method: otherMethods.filter((method) => !allowed.includes(method)),
+      url,
+      // Before the body is read.
+      onRequest: async (request, reply) => {
+        await sendProblem(reply.header("Allow", allowed.join(", ")), {
+          status: 405,
+          detail: `${request.method} is not possible here.`,
+        });
+      },
+      handler: () => undefined,
+    });
+  }
 }
 
 /** localhost or an address, as Host has it without the port. */

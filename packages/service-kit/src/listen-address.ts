@@ -32,14 +32,28 @@ export function isLoopback(host: string): boolean {
   return loopback.check(name, family === 6 ? "ipv6" : "ipv4");
 }
 
+/** The system's error, its code included, with the parameter's name before its text. */
+export function listenError({ parameter, value }: ListenSetting, error: unknown): unknown {
+  if (error instanceof Error) error.message = `${parameter} = ${value}: ${error.message}`;
+  return error;
+}
+
+/** What could not be listened on, and the parameter that says so. */
+export type ListenSetting = { readonly parameter: string; readonly value: string };
+
 /**
  * Listens there. @returns the address with the true port.
- * @throws what the system says, e.g. EADDRINUSE.
+ * @throws what the system says, e.g. EADDRINUSE, with the parameter's name before it.
  */
-export async function listenOn(server: Server, text: string): Promise<string> {
+export async function listenOn(server: Server, setting: ListenSetting): Promise<string> {
+  const text = setting.value;
   const { host, port } = parseListenAddress(text);
-  server.listen({ host, port });
-  await once(server, "listening");
+  try {
+    server.listen({ host, port });
+    await once(server, "listening");
+  } catch (error) {
+    throw listenError(setting, error);
+  }
   const bound = server.address();
   return bound === null || typeof bound === "string"
     ? text

@@ -128,13 +128,18 @@ describe("runService", () => {
     assert.match(service.child.stderr, /fatal: parameter smtpd_timeout = "soon": a time is/);
   });
 
-  it("ends with 71 when its address is taken", async () => {
+  it("ends with 71 when an address is taken, naming it and its parameter", async () => {
     const service = await start();
     await service.whenReady();
-    const taken = service.reports.find(({ listener }) => listener === "smtp")?.address ?? "";
-    const second = await start({ POSTMQ_SMTPD_LISTEN: taken });
-    assert.equal((await second.child.exited).code, 71);
-    assert.match(second.child.stderr, new RegExp(`EADDRINUSE.*${taken}`));
+    for (const [listener, parameter] of [
+      ["smtp", "smtpd_listen"],
+      ["metrics", "metrics_listen"],
+    ]) {
+      const taken = service.reports.find((report) => report.listener === listener)?.address ?? "";
+      const second = await start({ [`POSTMQ_${parameter?.toUpperCase()}`]: taken });
+      assert.equal((await second.child.exited).code, 71);
+      assert.match(second.child.stderr, new RegExp(`${parameter} = ${taken}: .*EADDRINUSE`));
+    }
     await service.child.terminate();
   });
 

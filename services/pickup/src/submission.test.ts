@@ -76,7 +76,7 @@ describe("a JSON submission", () => {
 
   it("8: refuses members that would reach a prototype", () => {
     assert.deepEqual(
-      wrong(JSON.parse(`{"__proto__":{},"mail_from":"","rcpt_to":["a@b.c"],"raw":""}`)),
+      wrong(JSON.parse(`{"__proto__":{},"mail_from":"","rcpt_to":["a@b.c"],"raw":"${raw}"}`)),
       ["__proto__"],
     );
     assert.deepEqual(wrong({ ...good, constructor: {} }), ["constructor"]);
@@ -98,6 +98,7 @@ describe("a JSON submission", () => {
   it("wants exactly one of raw and content", () => {
     assert.deepEqual(wrong({ mail_from: "", rcpt_to: good.rcpt_to }), ["raw"]);
     assert.deepEqual(wrong({ ...good, content: { text: "x" } }), ["raw"]);
+    assert.deepEqual(wrong({ ...good, raw: "" }), ["raw"]);
   });
 
   it("refuses what is no object", () => {

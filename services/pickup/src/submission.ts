@@ -177,6 +177,7 @@ function parseMessage(
   }
   if (members.has("raw")) {
     const raw = errors.base64(members.get("raw"), "raw");
+    if (raw?.length === 0) return errors.add("raw", "is empty: there is no message");
     return raw === undefined ? undefined : { kind: "raw", raw };
   }
   const content = parseMessageContent(members.get("content"), errors);

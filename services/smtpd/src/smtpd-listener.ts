@@ -37,7 +37,7 @@ export class SmtpdListener extends SMTPServer {
 
   /** @returns the address with the port that was chosen if it was 0. @throws what the system says. */
   async listenAt(address: string): Promise<string> {
-    const bound = await listenOn(this.server, address);
+    const bound = await listenOn(this.server, { parameter: "smtpd_listen", value: address });
     this.on("error", (error) => this.#context.log.error(`SMTP listener: ${error.message}`));
     return bound;
   }
