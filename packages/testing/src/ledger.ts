@@ -8,6 +8,7 @@ import { waitFor } from "./wait-for.ts";
 
 export type LedgerReport = {
   readonly accepted: number;
+  /** Accepted ones; reports, which are mail too, don't count. */
   readonly delivered: number;
   readonly bounced: number;
   /** Accepted, but neither delivered nor bounced. */
@@ -58,8 +59,8 @@ export class Ledger {
     const outcomes = new Set([...this.#delivered.keys(), ...this.#bounced.keys()]);
     return {
       accepted: this.#accepted.size,
-      delivered: this.#delivered.size,
-      bounced: this.#bounced.size,
+      delivered: this.#countAccepted(this.#delivered),
+      bounced: this.#countAccepted(this.#bounced),
       lost: [...this.#accepted].filter((entry) => !this.#hasOutcome(entry)),
       duplicates: new Map(
         [...this.#delivered].filter(([, copies]) => copies > 1).map(([entry, n]) => [entry, n - 1]),
@@ -97,6 +98,10 @@ export class Ledger {
       },
     );
     return this.report();
+  }
+
+  #countAccepted(outcomes: ReadonlyMap<string, number>): number {
+    return [...outcomes.keys()].filter((entry) => this.#accepted.has(entry)).length;
   }
 
   #hasOutcome(entry: string): boolean {
