@@ -21,11 +21,11 @@ import {
   hasPostfixTools,
   postfixObstacle,
   PrivatePostfix,
-  serviceNames,
   smtpSink,
   startPostmq,
   startRedis,
 } from "@postmq/testing";
+import { serviceNames } from "@postmq/vocabulary";
 
 import { measure, medianRun } from "./bench/measured-run.ts";
 import type { Measurement, Relay } from "./bench/measured-run.ts";

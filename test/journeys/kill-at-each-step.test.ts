@@ -21,7 +21,8 @@ import {
   testMail,
   waitFor,
 } from "@postmq/testing";
-import type { Behaviour, PostmqSystem, ReceivedMessage, ServiceName } from "@postmq/testing";
+import type { Behaviour, PostmqSystem, ReceivedMessage } from "@postmq/testing";
+import type { ServiceName } from "@postmq/vocabulary";
 
 import { probeDepth, probeRequests, waitUntilDrained } from "../support/redis-probe.ts";
 

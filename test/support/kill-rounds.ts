@@ -19,13 +19,8 @@ import {
   TcpProxy,
   waitFor,
 } from "@postmq/testing";
-import type {
-  LedgerReport,
-  PostmqSystem,
-  RedisServer,
-  SeededRandom,
-  ServiceName,
-} from "@postmq/testing";
+import type { LedgerReport, PostmqSystem, RedisServer, SeededRandom } from "@postmq/testing";
+import type { ServiceName } from "@postmq/vocabulary";
 
 import { settleAccount } from "./account.ts";
 import { isConnected, isRungFor, probeRequests, probeUnrung } from "./redis-probe.ts";

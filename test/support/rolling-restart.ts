@@ -6,11 +6,11 @@ import {
   Ledger,
   MailFlow,
   seededRandom,
-  serviceNames,
   startPostmq,
   waitFor,
 } from "@postmq/testing";
-import type { ServiceName } from "@postmq/testing";
+import { serviceNames } from "@postmq/vocabulary";
+import type { ServiceName } from "@postmq/vocabulary";
 
 import { settleAccount } from "./account.ts";
 

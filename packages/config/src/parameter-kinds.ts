@@ -6,19 +6,10 @@
  *
  * Source: postconf(5) "parameter types"; spec parameters.md.
  */
+import { serviceNames } from "@postmq/vocabulary";
 
 /** Who reads a parameter: services by name, `commands` (sendmail, mailq …) and `start` (the supervisor). */
-export const parameterReaders = [
-  "pickup",
-  "smtpd",
-  "cleanup",
-  "qmgr",
-  "smtp-delivery",
-  "bounce",
-  "showq",
-  "commands",
-  "start",
-] as const;
+export const parameterReaders = [...serviceNames, "commands", "start"] as const;
 export type ParameterReader = (typeof parameterReaders)[number];
 
 export const parameterKinds = [

@@ -8,12 +8,15 @@
  *
  * Source: postconf(5) of Postfix 3.7; spec parameters.md; DESIGN §7.
  */
+import { serviceNames } from "@postmq/vocabulary";
+
 import {
   BadValue,
   count,
   list,
   listen,
   oneOf,
+  parameterReaders,
   path,
   secretUrl,
   share,
@@ -189,17 +192,7 @@ export const parameterTable = {
   syslog_name: text({
     default: "postmq",
     form: { pattern: /^[A-Za-z0-9_./-]{1,64}$/, saying: "a short word" },
-    readBy: [
-      "pickup",
-      "smtpd",
-      "cleanup",
-      "qmgr",
-      "smtp-delivery",
-      "bounce",
-      "showq",
-      "commands",
-      "start",
-    ],
+    readBy: parameterReaders,
     source: "postconf(5); Departs: postmq here; set postfix for old log tools",
     about: "Prefix of log lines.",
   }),
@@ -638,7 +631,7 @@ export const parameterTable = {
   }),
   metrics_listen: listen({
     default: metricsListenDefault,
-    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "start"],
+    readBy: [...serviceNames, "start"],
     source: "postmq",
     about: "Where each service tells its metrics and its health.",
   }),
@@ -689,34 +682,14 @@ export const parameterTable = {
       "unix://",
       "redis+unix://",
     ],
-    readBy: [
-      "pickup",
-      "smtpd",
-      "cleanup",
-      "qmgr",
-      "smtp-delivery",
-      "bounce",
-      "showq",
-      "commands",
-      "start",
-    ],
+    readBy: parameterReaders,
     source: "postmq",
     about: "Where the queue lives. Empty: `npm start` runs a Redis of its own in data_directory.",
   }),
   instance_name: text({
     default: "default",
     form: { pattern: /^[A-Za-z0-9_-]{1,32}$/, saying: "1 to 32 letters, digits, - and _" },
-    readBy: [
-      "pickup",
-      "smtpd",
-      "cleanup",
-      "qmgr",
-      "smtp-delivery",
-      "bounce",
-      "showq",
-      "commands",
-      "start",
-    ],
+    readBy: parameterReaders,
     source: "postmq; DESIGN §5",
     about: "Which queue system on that Redis: its keys begin with postmq:{name}.",
   }),
@@ -734,7 +707,7 @@ export const parameterTable = {
   }),
   redis_memory_high_water: share({
     default: "0.8",
-    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "commands"],
+    readBy: [...serviceNames, "commands"],
     source: "postmq; DESIGN P9",
     about: "Part of Redis's maxmemory above which intake refuses mail.",
   }),
@@ -742,7 +715,7 @@ export const parameterTable = {
     default: "10s",
     min: "1s",
     max: "300s",
-    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "commands"],
+    readBy: [...serviceNames, "commands"],
     source: "postmq; DESIGN §3",
     about:
       "Life of a process's heartbeat in Redis; its claims live as long. Refreshed every fifth of it.",
@@ -751,7 +724,7 @@ export const parameterTable = {
     default: "8s",
     min: "1s",
     max: "300s",
-    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq", "commands"],
+    readBy: [...serviceNames, "commands"],
     source: "postmq; DESIGN §4",
     about: "Life of the lease of the scheduler that leads.",
   }),
@@ -772,7 +745,7 @@ export const parameterTable = {
   crash_limit: count({
     default: "3",
     min: 1,
-    readBy: ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq"],
+    readBy: [...serviceNames],
     source: "postmq; DESIGN §3",
     about: "Crashes of a process that had this message alone, before it goes to corrupt.",
   }),

@@ -20,12 +20,13 @@ import type { Log, Metrics } from "@postmq/observability";
 import { openStore } from "@postmq/queue-store";
 import type { Store } from "@postmq/queue-store";
 import { exitCodes, systemClock } from "@postmq/vocabulary";
+import type { ServiceName } from "@postmq/vocabulary";
 import { connectStore } from "./connect-store.ts";
 import { watchDrain } from "./drain-deadline.ts";
 import { exitStatusFor } from "./exit-status.ts";
 import { openHealthServer } from "./health-server.ts";
 import { declareProcessMetrics } from "./process-metrics.ts";
-import type { Service, ServiceContext, ServiceName } from "./service.ts";
+import type { Service, ServiceContext } from "./service.ts";
 
 /** One try to reach Redis; then it is said in the log, and tried again. */
 const connectTimeoutMs = 5_000;

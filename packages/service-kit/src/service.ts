@@ -7,17 +7,6 @@ import type { Parameters } from "@postmq/config";
 import type { Log, Metrics } from "@postmq/observability";
 import type { Store } from "@postmq/queue-store";
 
-export const serviceNames = [
-  "pickup",
-  "smtpd",
-  "cleanup",
-  "qmgr",
-  "smtp-delivery",
-  "bounce",
-  "showq",
-] as const;
-export type ServiceName = (typeof serviceNames)[number];
-
 export type ServiceContext = {
   readonly parameters: Parameters;
   readonly store: Store;

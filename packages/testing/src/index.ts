@@ -22,8 +22,8 @@ export {
   startSmtpSource,
 } from "./postfix-tools.ts";
 export type { DumpedMessage, SinkOptions, SourceOptions } from "./postfix-tools.ts";
-export { PostmqSystem, serviceNames, ServiceProcess, startPostmq } from "./postmq-system.ts";
-export type { PostmqOptions, ServiceName } from "./postmq-system.ts";
+export { PostmqSystem, ServiceProcess, startPostmq } from "./postmq-system.ts";
+export type { PostmqOptions } from "./postmq-system.ts";
 export { postfixObstacle, PrivatePostfix } from "./private-postfix.ts";
 export { RedisServer, startRedis } from "./redis-server.ts";
 export type { RedisOptions } from "./redis-server.ts";

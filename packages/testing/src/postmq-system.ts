@@ -8,23 +8,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import { serviceNames } from "@postmq/vocabulary";
+import type { ServiceName } from "@postmq/vocabulary";
+
 import { Child, run } from "./child-process.ts";
 import type { ChildExit, ChildOptions, Finished } from "./child-process.ts";
 import { freePort } from "./free-port.ts";
 import { startRedis } from "./redis-server.ts";
 import type { RedisServer } from "./redis-server.ts";
 import { waitFor } from "./wait-for.ts";
-
-export const serviceNames = [
-  "pickup",
-  "smtpd",
-  "cleanup",
-  "qmgr",
-  "smtp-delivery",
-  "bounce",
-  "showq",
-] as const;
-export type ServiceName = (typeof serviceNames)[number];
 
 export type PostmqOptions = {
   /** Default: all seven, one of each. */

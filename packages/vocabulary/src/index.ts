@@ -36,3 +36,5 @@ export {
   queueMoves,
 } from "./queue-name.ts";
 export type { BellQueue, MessageQueue, QueueMove } from "./queue-name.ts";
+export { serviceNames } from "./service-name.ts";
+export type { ServiceName } from "./service-name.ts";

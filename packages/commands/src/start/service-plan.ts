@@ -6,18 +6,8 @@
  *
  * Source: DESIGN §7.
  */
-import { PostmqError } from "@postmq/vocabulary";
-
-export const services = [
-  "pickup",
-  "smtpd",
-  "cleanup",
-  "showq",
-  "qmgr",
-  "smtp-delivery",
-  "bounce",
-] as const;
-export type ServiceName = (typeof services)[number];
+import { PostmqError, serviceNames } from "@postmq/vocabulary";
+import type { ServiceName } from "@postmq/vocabulary";
 
 /** Those that listen on one address of their own, so that a second copy would find it taken. */
 const single: readonly ServiceName[] = ["pickup", "smtpd", "showq"];
@@ -44,10 +34,10 @@ export function parseScale(settings: readonly string[]): Scale {
   const scale = new Map<ServiceName, number>();
   for (const setting of settings) {
     const [name = "", copiesText = ""] = setting.split("=", 2);
-    const service = services.find((known) => known === name);
+    const service = serviceNames.find((known) => known === name);
     const copies = /^\d{1,3}$/.test(copiesText) ? Number(copiesText) : Number.NaN;
     if (service === undefined)
-      throw usage(`--scale ${setting}: no such service; known: ${services.join(", ")}`);
+      throw usage(`--scale ${setting}: no such service; known: ${serviceNames.join(", ")}`);
     if (!(copies <= mostCopies))
       throw usage(`--scale ${setting}: copies must be 0 to ${mostCopies}`);
     if (copies > 1 && single.includes(service)) {
@@ -69,7 +59,7 @@ function usage(text: string): PostmqError {
 export function planProcesses(scale: Scale, metricsBase: string): readonly PlannedProcess[] {
   const planned: PlannedProcess[] = [];
   let extraCopies = 0;
-  services.forEach((service, index) => {
+  serviceNames.forEach((service, index) => {
     for (let copy = 1; copy <= (scale.get(service) ?? 1); copy++) {
       const offset = copy === 1 ? index : extraCopiesFrom + extraCopies++;
       const name = copy === 1 ? service : `${service}/${copy}`;

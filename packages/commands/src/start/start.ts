@@ -16,16 +16,17 @@ import {
   readSettings,
   type ParameterSource,
 } from "@postmq/config";
-import { exitCodes, isPostmqError, PostmqError, systemClock } from "@postmq/vocabulary";
+import {
+  exitCodes,
+  isPostmqError,
+  PostmqError,
+  serviceNames,
+  systemClock,
+  type ServiceName,
+} from "@postmq/vocabulary";
 import { withSettings } from "./child-environment.ts";
 import { lockDataDirectory } from "./data-lock.ts";
-import {
-  parseScale,
-  planProcesses,
-  services,
-  type Scale,
-  type ServiceName,
-} from "./service-plan.ts";
+import { parseScale, planProcesses, type Scale } from "./service-plan.ts";
 import { drainGraceMs, Supervisor } from "./supervisor.ts";
 
 const usageText = `usage: postmq start [--scale service=copies]…
@@ -108,7 +109,7 @@ function readConfiguration(): StartConfiguration {
   // Metrics ports count on from the first service's, whether that is set or the default.
   const source: ParameterSource = {
     env: processEnvironment(),
-    service: services[0],
+    service: serviceNames[0],
     configFile: join(installation, "main.cf"),
   };
   const parameters = loadParameters(source);

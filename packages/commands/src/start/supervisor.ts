@@ -10,7 +10,7 @@
  */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { exitCodes, type Clock } from "@postmq/vocabulary";
+import { exitCodes, type Clock, type ServiceName } from "@postmq/vocabulary";
 import { withSettings } from "./child-environment.ts";
 import { KeptProcess, type Death } from "./kept-process.ts";
 import {
@@ -21,7 +21,7 @@ import {
   untilRedisAnswers,
   type OwnRedisPlace,
 } from "./own-redis.ts";
-import type { PlannedProcess, ServiceName } from "./service-plan.ts";
+import type { PlannedProcess } from "./service-plan.ts";
 
 /** How long services may drain before they are killed, and then Redis may write. Source: P10. */
 export const drainGraceMs = 30_000;
