@@ -93,7 +93,7 @@ export interface Intake {
 /** A listener on one BullMQ queue. Close it to drain: it takes no new rings and waits for running handlers. */
 export interface BellListener {
   close(): Promise<void>;
-  /** ms since the last successful fetch or idle poll; a watchdog for readiness. */
+  /** For how many ms rings have waited and none was taken, at least; a watchdog for readiness. */
   silentMs(): number;
 }
 
@@ -195,8 +195,8 @@ export type ImportedMessage = {
   readonly crashes: number;
   /** It was finished but for its removal (its expiry was reported). */
   readonly isFinished: boolean;
-  /** A leader may have died over it: no other was imported with it, though more may be there. */
-  readonly cameAlone: boolean;
+  /** The import ended with this one though more may be there: a leader may have died over it, or over the next. */
+  readonly isMoreBehind: boolean;
   readonly openRequests: readonly OpenRequest[];
 };
 
@@ -304,7 +304,12 @@ export interface Scheduling {
   /** Outcomes that the leader itself decides (transports error and retry), without a request. */
   recordOutcomes(id: QueueId, outcomes: readonly RecipientOutcome[]): Promise<void>;
   survey(): Promise<Survey>;
-  /** Take-over: what is in active goes back to incoming, in steps. @returns how many. */
+  /**
+   * Take-over: what is in active goes back to incoming, in steps. What the leader before had opened last counts a
+   * crash, unless that leader was this process.
+   *
+   * @returns how many
+   */
   reopenActive(fence: Fence): Promise<number>;
   /** Reads the leader's stream from where `startEvents` or the last call ended; waits up to `waitMs`. */
   readEvents(waitMs: number): Promise<LeaderEvents>;
@@ -352,6 +357,8 @@ export interface Delivering {
   readonly worker: string;
   /** Claims a job whole, in one script. Waits for Redis. */
   claim(names: readonly RequestName[]): Promise<readonly ClaimAnswer[]>;
+  /** Whether the request still waits for the worker that this ring reached. */
+  isQueued(name: RequestName): Promise<boolean>;
   /**
    * To be awaited before the final dot.
    *

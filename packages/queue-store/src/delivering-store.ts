@@ -13,7 +13,7 @@ import { Coalescer } from "./coalescer.ts";
 import { readContent } from "./content.ts";
 import type { ClaimAnswer, ContentRef, Delivering, RequestResult } from "./contract.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import { outcomeArguments, parseEnvelope } from "./packing.ts";
+import { outcomeArguments, parseEnvelope, unpackRequest } from "./packing.ts";
 import { storeError } from "./redis-connection.ts";
 import { asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
 import { loadScript, runScript, runScriptBuffer } from "./script.ts";
@@ -22,6 +22,7 @@ import type { StoreParts } from "./store-parts.ts";
 const claimRequests = loadScript("claim-requests");
 const markDotSent = loadScript("mark-dot-sent");
 const endRequests = loadScript("end-requests");
+const inspectRequests = loadScript("inspect-requests");
 
 const markSilenceMs = 20_000;
 const maxPerScript = 200;
@@ -70,6 +71,20 @@ export class DeliveringStore implements Delivering {
       ),
     );
     return names.map((name, i) => readClaim(name, asArray(reply[i])));
+  }
+
+  async isQueued(name: RequestName): Promise<boolean> {
+    const { keys } = this.#parts;
+    const [text] = asArray(
+      await runScript(
+        this.#redis,
+        inspectRequests,
+        [keys.record(name.id)],
+        [keys.prefix, name.id, String(name.number)],
+      ),
+    );
+    const found = unpackRequest(name.id, name.number, asText(text));
+    return found?.state === "queued" && found.name.generation === name.generation;
   }
 
   markDotSent(name: RequestName): Promise<boolean> {

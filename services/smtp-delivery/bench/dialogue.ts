@@ -50,6 +50,7 @@ function fakeDelivering(nexthop: string): Delivering {
       await turn();
       return names.map(claimed);
     },
+    isQueued: async () => true,
     markDotSent: async () => {
       await turn();
       return true;

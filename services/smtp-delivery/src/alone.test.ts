@@ -15,7 +15,10 @@ import { requestName } from "./delivery.test-support.ts";
 type Options = {
   readonly silenceLimitMs?: number;
   readonly draining?: AbortController;
-  /** How many are to be tried; 1 unless given. */
+  readonly concurrency?: number;
+  /** Numbers of requests that another has tried while they waited. */
+  readonly unwanted?: readonly number[];
+  /** How many are to be tried, from number 7 on; 1 unless given. */
   readonly messages?: number;
   /** Run while the process runs, with a reader of what it said so far. */
   readonly meanwhile?: (said: () => Promise<string>) => Promise<void>;
@@ -36,6 +39,8 @@ async function alone(source: string, options: Options = {}) {
     const notices: string[] = [];
     const places = new AlonePlaces({
       entry: pathToFileURL(join(directory, "entry.mjs")),
+      concurrency: options.concurrency ?? 50,
+      isWanted: async ({ number }) => !options.unwanted?.includes(number),
       draining: (options.draining ?? new AbortController()).signal,
       onNotice: (_, text) => notices.push(text),
       ...(options.silenceLimitMs === undefined ? {} : { silenceLimitMs: options.silenceLimitMs }),
@@ -45,8 +50,8 @@ async function alone(source: string, options: Options = {}) {
     );
     const gone = Promise.all(names.map((name) => places.run(name)));
     await options.meanwhile?.(said);
-    const wereTried = await gone;
-    return { notices, said: await said(), wereTried };
+    const how = await gone;
+    return { notices, said: await said(), how };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
@@ -100,7 +105,7 @@ describe("trying a message alone", () => {
   });
 
   it("39: has three processes at most at once, and the others wait", async () => {
-    const { said, wereTried } = await alone(
+    const { said, how } = await alone(
       `add("+"); setTimeout(() => { add("-"); process.disconnect(); }, 200);`,
       { messages: 7 },
     );
@@ -112,15 +117,30 @@ describe("trying a message alone", () => {
     }
     assert.equal(most, 3);
     assert.equal(said.length, 14);
-    assert.deepEqual(
-      wereTried,
-      Array.from({ length: 7 }, () => true),
-    );
+    assert.ok(how.every((one) => one === "tried"));
+  });
+
+  it("39: takes a quarter of the daemon's deliveries at most, waiting ones included", async () => {
+    const { said, how } = await alone(`add("+"); process.disconnect();`, {
+      messages: 8,
+      concurrency: 20,
+    });
+    assert.equal(said.length, 5);
+    assert.deepEqual(how.slice(5), ["passed", "passed", "passed"]);
+  });
+
+  it("39: passes over one that was tried elsewhere while it waited", async () => {
+    const { said, how } = await alone(`add("+"); process.disconnect();`, {
+      messages: 5,
+      unwanted: [7, 11],
+    });
+    assert.equal(said.length, 4);
+    assert.deepEqual(how, ["tried", "tried", "tried", "tried", "passed"], "only that which waited");
   });
 
   it("P10: those that wait are not tried any more at SIGTERM", async () => {
     const draining = new AbortController();
-    const { said, wereTried } = await alone(
+    const { said, how } = await alone(
       `process.on("SIGTERM", () => process.exit(0)); process.on("message", () => {}); add("+");`,
       {
         draining,
@@ -132,7 +152,7 @@ describe("trying a message alone", () => {
       },
     );
     assert.equal(said, "+++");
-    assert.deepEqual(wereTried, [true, true, true, false, false]);
+    assert.deepEqual(how, ["tried", "tried", "tried", "draining", "draining"]);
   });
 
   it("39: ends when its daemon is gone before it has claimed anything, whatever Redis does", async () => {

@@ -17,38 +17,53 @@ export const aliveIntervalMs = 2_000;
 const silenceLimitMs = 30_000;
 /** Such processes that a daemon has at once; each costs as much memory as the daemon. postmq's own. */
 const mostAtOnce = 3;
+/** Jobs that run so or wait for it, as a part of what the daemon delivers at once: the rest is for other mail. */
+const shareOfJobs = 1 / 4;
 
 export type AloneOptions = {
   /** The program to run; it gets the request's name as its argument. */
   readonly entry: URL;
+  /** Deliveries that the daemon runs at once. */
+  readonly concurrency: number;
+  /** Whether a request that has waited for its place is still to be tried. */
+  readonly isWanted: (name: RequestName) => Promise<boolean>;
   /** Passes the end of service on to the child. */
   readonly draining: AbortSignal;
   readonly onNotice: (level: "info" | "warning", text: string, name: RequestName) => void;
   readonly silenceLimitMs?: number;
 };
 
-/** A daemon's places for processes that try one message each. Whoever finds none free waits. */
+/**
+ * A daemon's places for processes that try one message each. Few wait for one, so that other mail is not kept from
+ * the daemon; for the rest the leader rings again later.
+ */
 export class AlonePlaces {
   readonly #options: AloneOptions;
+  readonly #mostHeld: number;
   readonly #waiting: (() => void)[] = [];
-  #free = mostAtOnce;
+  #running = 0;
 
   constructor(options: AloneOptions) {
     this.#options = options;
+    this.#mostHeld = Math.max(1, Math.floor(options.concurrency * shareOfJobs));
   }
 
-  /** @returns false when the daemon drains: then nothing was tried. */
-  async run(name: RequestName): Promise<boolean> {
-    if (this.#free === 0) await new Promise<void>((go) => this.#waiting.push(go));
-    else this.#free -= 1;
+  /** @returns draining: not tried, since the daemon ends; passed: not tried, since too many wait, or nobody waits for it any more */
+  async run(name: RequestName): Promise<"tried" | "draining" | "passed"> {
+    const { draining, isWanted } = this.#options;
+    if (this.#running + this.#waiting.length >= this.#mostHeld) return "passed";
+    const mustWait = this.#running >= mostAtOnce;
+    if (mustWait) await new Promise<void>((go) => this.#waiting.push(go));
+    this.#running += 1;
     try {
-      if (this.#options.draining.aborted) return false;
+      if (draining.aborted) return "draining";
+      // The leader may have rung again meanwhile, and another daemon have tried it.
+      if (mustWait && !(await isWanted(name))) return "passed";
       await runAlone(name, this.#options);
-      return true;
+      return "tried";
     } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free += 1;
-      else next();
+      this.#running -= 1;
+      this.#waiting.shift()?.();
     }
   }
 }

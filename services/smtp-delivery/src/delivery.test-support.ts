@@ -69,6 +69,10 @@ export class FakeDelivering implements Delivering {
     return requests.map(({ name }) => name);
   }
 
+  async isQueued(): Promise<boolean> {
+    return true;
+  }
+
   async claim(names: readonly RequestName[]): Promise<readonly ClaimAnswer[]> {
     this.calls.push(`claim ${names.map(({ number }) => number).join()}`);
     return names.map(({ number }) => this.answers.get(number) ?? "stale");

@@ -39,13 +39,15 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
   );
   const places = new AlonePlaces({
     entry: aloneEntry,
+    concurrency,
+    isWanted: (name) => delivering.isQueued(name),
     draining: signal,
     onNotice: (level, text, name) => log[level](text, name.id),
   });
   const serveAlone = async ({ requests }: DeliveryBell) => {
     for (const name of requests) {
       // Draining: claimed and given back here, without a try.
-      if (!(await places.run(name))) await worker.serve([name]);
+      if ((await places.run(name)) === "draining") await worker.serve([name]);
     }
   };
   const serve = (bell: DeliveryBell) =>
