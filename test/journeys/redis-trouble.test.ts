@@ -184,7 +184,14 @@ describe("fault 17: Redis is nearly full, then full", () => {
       { describe: "a refusal at the high-water mark" },
     );
     assert.match(refused.text, /^452 4\.3\.1 /);
-    const http = await submitRaw(system.submissionUrl, testMail());
+    // Each process looks at Redis once a second.
+    const http = await waitFor(
+      async () => {
+        const answer = await submitRaw(system.submissionUrl, testMail());
+        return answer.status !== 202 && answer;
+      },
+      { describe: "pickup to see the high-water mark" },
+    );
     assert.equal(http.status, 503);
     assert.ok(http.headers.has("retry-after"));
     assert.match(http.contentType, /^application\/problem\+json/);
@@ -214,10 +221,12 @@ describe("fault 17: Redis is nearly full, then full", () => {
     await setMaxMemory(redis, 0.5);
     system.service("qmgr").thaw();
     const commandsBefore = await countCommands(redis);
+    const fenceBefore = await redis.cli("GET", "postmq:{default}:fence");
     const startMs = performance.now();
     await waitFor(() => performance.now() - startMs > fullForMs, { timeoutMs: fullForMs + 1000 });
     const perSecond = ((await countCommands(redis)) - commandsBefore) / (fullForMs / 1000);
     assert.ok(perSecond < 1000, `${Math.round(perSecond)} commands a second at the limit`);
+    assert.equal(await redis.cli("GET", "postmq:{default}:fence"), fenceBefore, "a term ended");
     await redis.cli("CONFIG", "SET", "maxmemory", "0");
     const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
     assert.equal(report.delivered, 10);

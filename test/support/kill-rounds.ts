@@ -23,7 +23,7 @@ import type { LedgerReport, PostmqSystem, RedisServer, SeededRandom } from "@pos
 import type { ServiceName } from "@postmq/vocabulary";
 
 import { settleAccount } from "./account.ts";
-import { isConnected, isRungFor, probeRequests, probeUnrung } from "./redis-probe.ts";
+import { endLooking, isConnected, probeRequests, probeUnrung } from "./redis-probe.ts";
 
 export type Victim = ServiceName | "redis";
 
@@ -285,7 +285,8 @@ class KillJourney implements AsyncDisposable {
     const reader = watched && this.#system.service(watched.reader);
     reader?.freeze();
     try {
-      if (watched?.queue === "incoming") await waitFor(() => isRungFor(this.#redis));
+      if (watched?.queue === "incoming") await endLooking(this.#redis);
+      const unrungBefore = new Set(watched && (await probeUnrung(this.#redis, watched.queue)));
       const stopped = proxy?.pauseAfter(this.#random.between(1, 12));
       await (this.#random.next() < 0.7
         ? Promise.race([stopped, delay(1000)])
@@ -297,7 +298,8 @@ class KillJourney implements AsyncDisposable {
       await waitFor(async () => !(await isConnected(this.#redis, service.pid)));
       if (victim === "smtp-delivery") await this.#countRequests(service.pid);
       if (watched !== undefined) {
-        this.#hits.storedNotRung += (await probeUnrung(this.#redis, watched.queue)).length;
+        const unrung = await probeUnrung(this.#redis, watched.queue);
+        this.#hits.storedNotRung += unrung.filter((id) => !unrungBefore.has(id)).length;
       }
     } finally {
       reader?.thaw();

@@ -67,9 +67,12 @@ for _, id in ipairs(redis.call('ZRANGE', ARGV[1] .. ':q:' .. ARGV[2], 0, -1)) do
 end
 return found`;
 
-/** Whether new mail rings for the leader: it does not while the leader looks into incoming by itself. */
-export async function isRungFor(redis: RedisServer, instance = "default"): Promise<boolean> {
-  return (await redis.cli("EXISTS", `postmq:{${instance}}:looking`)) === "0";
+/**
+ * From now on new mail rings for the leader, as it does once the leader's promise to look by itself has run out. The
+ * leader must be frozen, else it promises anew.
+ */
+export async function endLooking(redis: RedisServer, instance = "default"): Promise<void> {
+  await redis.cli("DEL", `postmq:{${instance}}:looking`);
 }
 
 /** Messages in a queue that no waiting job of it names. Its reader must be frozen for that to mean anything. */

@@ -4,9 +4,10 @@
 
   KEYS[1] index read   ARGV prefix, fence, from ('incoming' | 'deferred'), most messages, most recipients of each, crash limit
   Returns, per message: {id, generation, arrival, created, envelope, size, n, u, fl, attempts, crashes, fin, next,
-          {number, value, state …}, {request number, request …}, 1 if a leader died over it}; or {id, reason} for one moved to corrupt.
+          {number, value, state …}, {request number, request …}, 1 if more may be there at once}; or {id, reason} for one moved to corrupt.
   The ids stand in `opening` until the next import or close-import: a leader that dies over them leaves a count, and
   such a message is then imported alone (DESIGN §3, "opened, not closed").
+  Ends or renews `looking`: see include/opening.
   Source: spec queues.md §3.5, S1 to S4; DESIGN §4.
 ]]
 -- @include base
@@ -101,7 +102,10 @@ for _, id in ipairs(ids) do
     imported[#imported + 1] = { id, why }
   else
     local suspect = tonumber(v[12] or '0') > 0
-    if suspect and #imported > 0 then break end
+    if suspect and #imported > 0 then
+      imported[#imported][16] = 1
+      break
+    end
     local generation = digits(tonumber(v[2]) + 1)
     leave_queue(from, id, v[14], v[15], v[16])
     enter_queue('active', id, v[3], v[14], v[15], v[16])
@@ -116,7 +120,7 @@ for _, id in ipairs(ids) do
     if suspect then break end
   end
 end
-if #opening > 0 then call('SET', P .. ':opening', table.concat(opening, ' ')) end
+if #opening > 0 then begin_opening(ARGV[2], opening) end
 note_look(from, #opening > 0)
 flush_indexes()
 flush_events()

@@ -2,10 +2,10 @@
 --[[
   reopen-active: a new leader puts what was active back to incoming, some at a time (Q13).
 
-  KEYS[1] index of active   ARGV prefix, fence, most messages
+  KEYS[1] index of active   ARGV prefix, fence, most messages, the fence under which the caller itself led last
   Returns how many were moved; 0 when none is left | FENCED error
   Requests that nobody claimed are dropped; claimed ones stay in the record and are adopted at import. Messages that
-  the dead leader had just opened count one crash each. Safe to repeat.
+  a dead leader had just opened count one crash each. Safe to repeat.
   Source: spec Q13; DESIGN §4 "At take-over".
 ]]
 -- @include base
@@ -13,13 +13,8 @@
 -- @include indexes
 -- @include records
 -- @include corrupt
-local opening = call('GET', P .. ':opening')
-if opening then
-  for id in string.gmatch(opening, '%S+') do
-    if redis.pcall('HGET', record_key(id), 'q') == 'active' then call('HINCRBY', record_key(id), 'oc', 1) end
-  end
-  call('DEL', P .. ':opening')
-end
+-- @include opening
+count_opening(ARGV[4])
 local ids = call('ZRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1)
 for _, id in ipairs(ids) do
   local key = record_key(id)

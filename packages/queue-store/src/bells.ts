@@ -26,6 +26,7 @@ const maxStalledCount = 1_000_000;
 const ringOptions = { removeOnComplete: true, removeOnFail: true, attempts: 1 } as const;
 /** How long an orderly end waits for BullMQ. */
 const closingMs = 2_000;
+const listenerLookMs = 10_000;
 /** BullMQ's own event streams are not read here. */
 const eventsKept = 100;
 
@@ -63,6 +64,7 @@ export class Bells implements AsyncDisposable {
   readonly #queues = new Map<BellQueue, Queue>();
   readonly #rings = new Map<BellQueue, Coalescer<QueueId, true>>();
   readonly #ringing = new Set<Promise<unknown>>();
+  #isLosing = false;
 
   constructor(redis: Redis, prefix: string, notice: BellNotice) {
     this.#redis = redis;
@@ -92,6 +94,33 @@ export class Bells implements AsyncDisposable {
       // Asked first: a Redis that is full takes no writes, and this must not keep a daemon from starting.
       if (!(await queue.isPaused())) await queue.pause();
     }
+  }
+
+  /**
+   * For callers that ring and go on: a ring that is lost is made good by the leader's reading or a sweep. The first
+   * loss of a row is told, and the end of the row.
+   *
+   * @returns false: it was lost. @throws for a bug only
+   */
+  async tryRing(ring: Promise<void>): Promise<boolean> {
+    try {
+      await ring;
+      if (this.#isLosing) this.#notice("info", "Redis takes rings again");
+      this.#isLosing = false;
+      return true;
+    } catch (error) {
+      if (isBug(error)) throw error;
+      const text = error instanceof Error ? error.message : String(error);
+      if (!this.#isLosing)
+        this.#notice("warning", `rings are lost, and will be made good: ${text}`);
+      this.#isLosing = true;
+      return false;
+    }
+  }
+
+  ringAndForget(ring: Promise<void>): void {
+    // It rejects for a bug only, and then it must end the process.
+    void this.tryRing(ring);
   }
 
   /** Rings for an id; many in flight go as one job. */
@@ -134,10 +163,25 @@ export class Bells implements AsyncDisposable {
 
   async listen(
     name: BellQueue,
-    options: { readonly concurrency: number },
+    options: {
+      readonly concurrency: number;
+      /** How often to ask whether rings wait; default 10 s. */
+      readonly lookEveryMs?: number;
+    },
     handler: (data: unknown) => Promise<void>,
   ): Promise<BellListener> {
+    // Of the last job taken, or the last look at which none waited.
     let lastSeenMs = performance.now();
+    const queue = this.#queue(name);
+    const looking = setInterval(() => {
+      queue.getWaitingCount().then(
+        (waiting) => {
+          if (waiting === 0) lastSeenMs = performance.now();
+        },
+        () => undefined, // Redis is away, which the monitor tells.
+      );
+    }, options.lookEveryMs ?? listenerLookMs);
+    looking.unref();
     const running = new Set<Promise<void>>();
     const worker = new Worker(
       name,
@@ -177,12 +221,10 @@ export class Bells implements AsyncDisposable {
       },
     );
     worker.on("error", (error) => this.#notice("info", `listener of ${name}: ${error.message}`));
-    worker.on("drained", () => {
-      lastSeenMs = performance.now();
-    });
     await worker.waitUntilReady();
     return {
       close: async () => {
+        clearInterval(looking);
         const closed = worker.close();
         await Promise.allSettled(running);
         // While a connection is lost BullMQ waits for its fetch, which ends only when Redis is back: it then ends alone.
@@ -208,13 +250,7 @@ async function atMost(promise: Promise<unknown>, ms: number): Promise<void> {
   waiting.abort();
 }
 
-/** For callers that ring and go on: a ring that fails is made good by a sweep. @returns false: it was lost. */
-export async function tryRing(ring: Promise<void>, notice: BellNotice): Promise<boolean> {
-  try {
-    await ring;
-    return true;
-  } catch (error) {
-    notice("info", `a ring was lost: ${error instanceof Error ? error.message : String(error)}`);
-    return false;
-  }
+/** Errors of Redis and its connection are plain ones; these are ours. */
+function isBug(error: unknown): boolean {
+  return error instanceof PanicError || error instanceof TypeError || error instanceof RangeError;
 }

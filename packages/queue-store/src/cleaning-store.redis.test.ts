@@ -202,6 +202,39 @@ describe("cleaning", () => {
       { redis },
     ));
 
+  it("rings for the leader, unless it looks by itself", () =>
+    withStore(
+      async (under) => {
+        const cleaning = under.store.cleaning();
+        const rung: QueueId[] = [];
+        const listener = await under.store.listen("incoming", { concurrency: 1 }, async (bell) => {
+          rung.push(...bell.ids);
+        });
+        const clean = async () => {
+          const id = await stored(under.store.intake(), { queue: "maildrop" });
+          const message = await opened(cleaning, id);
+          await cleaning.release(message, {
+            queue: "incoming",
+            envelope: message.envelope,
+            recipients: [{ address: "a@example.org" }],
+            content: await content(cleaning, id, "x\r\n"),
+          });
+          return id;
+        };
+        const looking = `postmq:{${under.instanceName}}:looking`;
+        const first = await clean();
+        await waitFor(() => rung.length === 1);
+        await redis.cli("SET", looking, "1");
+        await clean();
+        await redis.cli("DEL", looking);
+        const third = await clean();
+        await waitFor(() => rung.length === 2);
+        assert.deepEqual(rung, [first, third]);
+        await listener.close();
+      },
+      { redis },
+    ));
+
   it("rings again for what was stored but not rung for", () =>
     withStore(
       async (under) => {

@@ -6,7 +6,6 @@
 import type { Redis } from "ioredis";
 import { PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
-import { tryRing } from "./bells.ts";
 import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
 import type { Commit } from "./commit-arguments.ts";
 import { readContentWhole, StagedContentWriter } from "./content.ts";
@@ -63,7 +62,8 @@ export class CleaningStore implements Cleaning {
     const { answer, isLookedFor } = await this.#release(opened, commit);
     this.#opener.close(opened.id);
     if (answer !== "stale" && into.queue === "incoming" && !isLookedFor) {
-      void tryRing(this.#parts.bells.ring("incoming", opened.id), this.#parts.notice);
+      const { bells } = this.#parts;
+      bells.ringAndForget(bells.ring("incoming", opened.id));
     }
     return answer;
   }

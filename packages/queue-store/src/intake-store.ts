@@ -12,7 +12,6 @@ import { randomInt } from "node:crypto";
 import type { Redis } from "ioredis";
 import { makeQueueId, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
-import { tryRing } from "./bells.ts";
 import { Coalescer } from "./coalescer.ts";
 import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
 import { StagedContentWriter } from "./content.ts";
@@ -92,7 +91,8 @@ export class IntakeStore implements Intake {
     const needsRing =
       message.queue === "maildrop" || (message.queue === "incoming" && !isLookedFor);
     if (answer === "stored" && needsRing) {
-      void tryRing(this.#parts.bells.ring(message.queue, message.id), this.#parts.notice);
+      const { bells } = this.#parts;
+      bells.ringAndForget(bells.ring(message.queue, message.id));
     }
     return answer;
   }

@@ -7,7 +7,6 @@ import { randomInt } from "node:crypto";
 import type { Redis } from "ioredis";
 import { makeQueueId, panic, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
-import { tryRing } from "./bells.ts";
 import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
 import { readContentWhole, StagedContentWriter } from "./content.ts";
 import type {
@@ -49,7 +48,7 @@ export class ReportingStore implements Reporting {
   }
 
   async queue(opened: OpenedReport, report: NewMessage | undefined): Promise<"queued" | "stale"> {
-    const { keys, monitor, worker, bells, notice } = this.#parts;
+    const { keys, monitor, worker, bells } = this.#parts;
     try {
       if (report !== undefined && needsStaging(report))
         await stageRecipients(this.#redis, keys.prefix, report, "0");
@@ -81,7 +80,7 @@ export class ReportingStore implements Reporting {
         );
       }
       if (word === "queued" && report !== undefined)
-        void tryRing(bells.ring("incoming", report.id), notice);
+        bells.ringAndForget(bells.ring("incoming", report.id));
       this.#opener.close(opened.id);
       return word;
     } catch (error) {

@@ -6,7 +6,6 @@
 import type { Redis } from "ioredis";
 import { enhancedStatus, panic } from "@postmq/vocabulary";
 import type { QueueId, RecipientOutcome, RequestName } from "@postmq/vocabulary";
-import { tryRing } from "./bells.ts";
 import type {
   DeliveryBell,
   Fence,
@@ -72,6 +71,8 @@ export class SchedulingStore implements Scheduling {
   readonly #parts: StoreParts;
   readonly #redis: Redis;
   readonly #stream: LeaderStream;
+  /** Fence of the last import; "" before the first. */
+  #ledLast: Fence = "";
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
@@ -108,20 +109,25 @@ export class SchedulingStore implements Scheduling {
     readonly maxRecipients: number;
   }): Promise<readonly ImportedMessage[]> {
     const { keys, crashLimit } = this.#parts;
-    const index = options.from === "incoming" ? keys.byEntry("incoming") : keys.due;
-    const reply = asArray(
-      await this.#run(
-        scripts.importMessages,
-        [index],
-        [options.fence, options.from, options.maxMessages, options.maxRecipients, crashLimit + 1],
-      ),
-    );
+    const { fence, from, maxMessages, maxRecipients } = options;
+    const index = from === "incoming" ? keys.byEntry("incoming") : keys.due;
+    this.#ledLast = fence;
     const imported: ImportedMessage[] = [];
-    for (const entry of reply) {
-      const message = await this.#readImported(options.fence, asArray(entry));
-      if (message !== undefined) imported.push(message);
+    for (;;) {
+      const reply = asArray(
+        await this.#run(
+          scripts.importMessages,
+          [index],
+          [fence, from, maxMessages, maxRecipients, crashLimit + 1],
+        ),
+      );
+      for (const entry of reply) {
+        const message = await this.#readImported(fence, asArray(entry));
+        if (message !== undefined) imported.push(message);
+      }
+      // All of them unreadable is not the end: to the caller, an empty batch means that nothing is there.
+      if (imported.length > 0 || reply.length === 0) return imported;
     }
-    return imported;
   }
 
   async #readImported(
@@ -141,7 +147,7 @@ export class SchedulingStore implements Scheduling {
       attempts,
       crashes,
     ] = entry;
-    const [finished, next, recipients, requests, suspect] = entry.slice(11);
+    const [finished, next, recipients, requests, isMoreBehind] = entry.slice(11);
     const id = checkedId(rawId) ?? panic("a queue holds something that is no queue id");
     if (entry.length === 2) {
       this.#parts.notice("error", `${id}: moved to corrupt: ${asText(generation)}`);
@@ -164,7 +170,7 @@ export class SchedulingStore implements Scheduling {
         attempts: asNumber(attempts),
         crashes: asNumber(crashes),
         isFinished: finished === "1",
-        cameAlone: suspect === 1,
+        isMoreBehind: isMoreBehind === 1,
         openRequests: flat
           .flatMap((text, i) => (i % 2 === 1 ? [unpackRequest(id, Number(flat[i - 1]), text)] : []))
           .filter((request) => request !== undefined),
@@ -230,8 +236,8 @@ export class SchedulingStore implements Scheduling {
   }
 
   ringDelivery(bell: DeliveryBell): Promise<boolean> {
-    const { bells, notice } = this.#parts;
-    return tryRing(bells.ringDelivery(bell), notice);
+    const { bells } = this.#parts;
+    return bells.tryRing(bells.ringDelivery(bell));
   }
 
   async renewRequests(
@@ -291,7 +297,8 @@ export class SchedulingStore implements Scheduling {
     }
     for (const [i, settlement] of settlements.entries()) {
       if (settlement.action === "report" && answers[i] === "done") {
-        void tryRing(this.#parts.bells.ring("bounce", settlement.id), this.#parts.notice);
+        const { bells } = this.#parts;
+        bells.ringAndForget(bells.ring("bounce", settlement.id));
       }
     }
     return answers;
@@ -315,10 +322,11 @@ export class SchedulingStore implements Scheduling {
   }
 
   async reopenActive(fence: Fence): Promise<number> {
+    const index = this.#parts.keys.byEntry("active");
     let moved = 0;
     for (;;) {
       const step = asNumber(
-        await this.#run(scripts.reopen, [this.#parts.keys.byEntry("active")], [fence, reopenStep]),
+        await this.#run(scripts.reopen, [index], [fence, reopenStep, this.#ledLast]),
       );
       if (step === 0) return moved;
       moved += step;
@@ -347,16 +355,16 @@ export class SchedulingStore implements Scheduling {
         await this.#run(scripts.sweep, [indexes[queue]], [olderThanMs, mostSwept]),
       );
       const checked = ids.map(checkedId).filter((id) => id !== undefined);
-      const { bells, notice } = this.#parts;
-      await Promise.all(checked.map((id) => tryRing(bells.ring(queue, id), notice)));
+      const { bells } = this.#parts;
+      await Promise.all(checked.map((id) => bells.tryRing(bells.ring(queue, id))));
       rung += checked.length;
     }
     return rung;
   }
 
   ringAt(dueMs: number): Promise<boolean> {
-    const { bells, monitor, notice } = this.#parts;
-    return tryRing(bells.ringAt("deferred", dueMs, monitor.nowMs()), notice);
+    const { bells, monitor } = this.#parts;
+    return bells.tryRing(bells.ringAt("deferred", dueMs, monitor.nowMs()));
   }
 
   async counts(): Promise<{ readonly incoming: number; readonly due: number }> {

@@ -38,7 +38,7 @@ function imported(
     attempts: 0,
     crashes: 0,
     isFinished: false,
-    cameAlone: false,
+    isMoreBehind: false,
     openRequests: [],
     ...changes,
   };

@@ -297,7 +297,7 @@ export class FakeStore implements Scheduling, Leadership {
       attempts: record.attempts,
       crashes: record.crashes,
       isFinished: record.isFinished,
-      cameAlone: false,
+      isMoreBehind: false,
       openRequests: [...record.requests].map(([number, request]) =>
         open(record.id, number, request),
       ),

@@ -27,7 +27,7 @@ function message(crashes = 0): ActiveMessage {
       attempts: 0,
       crashes,
       isFinished: false,
-      cameAlone: false,
+      isMoreBehind: false,
       openRequests: [],
     },
     0,

@@ -30,7 +30,7 @@ function message(changes: Partial<ActiveMessage>): ActiveMessage {
       attempts: 0,
       crashes: 0,
       isFinished: false,
-      cameAlone: false,
+      isMoreBehind: false,
       openRequests: [],
     },
     0,

@@ -385,12 +385,21 @@ describe("a term of leadership", () => {
     assert.equal(store.calls["import incoming"], looks, "it went on looking");
   });
 
-  it("says at the end, and only then, that the last import is in hand", async () => {
-    const { store, leading, submit } = await lead();
+  it("says at the end that the last import is in hand, once", async () => {
+    const { store, leading, submit, advance } = await lead();
     await submit("s@x.example", "a@a.example");
+    await advance(2000);
     assert.equal(store.calls["closeImport"], undefined);
     leading.stop();
     await settled();
+    assert.equal(store.calls["closeImport"], 1);
+  });
+
+  it("says so at once when active is full, since no import follows then", async () => {
+    const { store, submit, advance } = await lead();
+    for (let n = 0; n <= limits.activeLimit; n += 1) await submit("s@x.example", `u${n}@a.example`);
+    await advance(2000);
+    assert.equal(await store.countActive(), limits.activeLimit);
     assert.equal(store.calls["closeImport"], 1);
   });
 

@@ -112,10 +112,11 @@ export class Term {
   #isRenewing = false;
   #nextSweepMs = 0;
   #wantsAudit = false;
-  /** The last import found something, and none has followed that would say that it is in hand. */
+  /** An import found something: the store waits for the next, or for the word that none follows. */
   #isImportOpen = false;
   /** Sources that are looked into again in a moment. */
   readonly #nextLooks = new Set<ImportSource>();
+  #stopLookTimer: () => void = () => undefined;
   #rings: Promise<unknown> = Promise.resolve();
 
   constructor(parts: TermParts) {
@@ -180,7 +181,7 @@ export class Term {
     } finally {
       signal.removeEventListener("abort", stop);
       this.#isOver = true;
-      for (const stopTimer of this.#stopTimers) stopTimer();
+      for (const stopTimer of [...this.#stopTimers, this.#stopLookTimer]) stopTimer();
       await Promise.all([events, ...this.#bells.map((bell) => bell.close())]);
     }
   }
@@ -196,9 +197,9 @@ export class Term {
 
   /** No new work; what ends within a moment is settled; then the lease is free. */
   async #endInOrder(): Promise<void> {
-    const { clock, leadership, scheduling, fence } = this.#parts;
+    const { clock, leadership, fence } = this.#parts;
     await Promise.all([this.#import.stop(), this.#dispatch.stop(), this.#rings]);
-    if (this.#isImportOpen) await scheduling.closeImport(fence);
+    await this.#closeImport();
     const untilMs = clock.nowMs() + lastMomentMs;
     while ((this.#active.requestsOut > 0 || this.#active.hasUndecided) && clock.nowMs() < untilMs) {
       await this.#moment();
@@ -257,6 +258,7 @@ export class Term {
     const room = this.#activeLimit() - this.#active.size;
     if (room <= 0) {
       this.#turns.full();
+      await this.#closeImport();
       return false;
     }
     const from = this.#turns.take();
@@ -269,11 +271,11 @@ export class Term {
       maxRecipients: this.#recipientRoom(firstRecipientBatch),
     });
     if (this.#isOver) return false;
-    this.#isImportOpen = messages.length > 0;
     if (messages.length === 0) return true;
+    this.#isImportOpen = true;
     this.#addMessages(messages);
     this.#turns.succeeded(from);
-    const mayBeMore = messages.length >= maxMessages || messages.some(({ cameAlone }) => cameAlone);
+    const mayBeMore = messages.length >= maxMessages || messages.at(-1)?.isMoreBehind === true;
     if (mayBeMore) this.#turns.want(from);
     else this.#lookAgain(from);
     return true;
@@ -283,12 +285,19 @@ export class Term {
     const isPending = this.#nextLooks.size > 0;
     this.#nextLooks.add(source);
     if (isPending) return;
-    const stop = this.#parts.every(nextLookMs, () => {
-      stop();
+    this.#stopLookTimer = this.#parts.every(nextLookMs, () => {
+      this.#stopLookTimer();
       for (const one of this.#nextLooks) this.#turns.want(one);
       this.#nextLooks.clear();
       this.#import.wake();
     });
+  }
+
+  /** No import follows for now: what was imported last is in hand, and intake must ring. */
+  async #closeImport(): Promise<void> {
+    if (!this.#isImportOpen) return;
+    await this.#parts.scheduling.closeImport(this.#parts.fence);
+    this.#isImportOpen = false;
   }
 
   /**
