@@ -4,7 +4,8 @@
 
   KEYS  the record, content and taken keys of each message
   ARGV  prefix, identity, number of messages, then each as include/commit reads it
-  Returns, per message: stored | already | expired; then 1 if the leader looks into incoming unrung. IDENTITY error: this is not the store the caller knows.
+  Returns, per message: stored | already | expired; then 1 if the leader looks into incoming unrung. IDENTITY error:
+          this is not the store the caller knows.
   Another process sees a message only once it is complete: its record and its index entries appear together.
   Not resent by the caller: no reply means unknown (DESIGN §3). Refused at maxmemory (no allow-oom).
   Source: spec Q8, Q11; P1; DESIGN §3.

@@ -4,7 +4,8 @@
 
   KEYS[1] index read   ARGV prefix, fence, from ('incoming' | 'deferred'), most messages, most recipients of each, crash limit
   Returns, per message: {id, generation, arrival, created, envelope, size, n, u, fl, attempts, crashes, fin, next,
-          {number, value, state …}, {request number, request …}, 1 if more may be there at once}; or {id, reason} for one moved to corrupt.
+          {number, value, state …}, {request number, request …}, 1 if more may be there at once}; or {id, reason} for
+          one moved to corrupt.
   The ids stand in `opening` until the next import or close-import: a leader that dies over them leaves a count, and
   such a message is then imported alone (DESIGN §3, "opened, not closed").
   Ends or renews `looking`: see include/opening.

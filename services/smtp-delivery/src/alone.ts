@@ -48,13 +48,14 @@ export class AlonePlaces {
     this.#mostHeld = Math.max(1, Math.floor(options.concurrency * shareOfJobs));
   }
 
-  /** @returns draining: not tried, since the daemon ends; passed: not tried, since too many wait, or nobody waits for it any more */
+  /** @returns why it was not tried: the daemon drains; passed over, since too many wait or it is tried elsewhere */
   async run(name: RequestName): Promise<"tried" | "draining" | "passed"> {
     const { draining, isWanted } = this.#options;
     if (this.#running + this.#waiting.length >= this.#mostHeld) return "passed";
     const mustWait = this.#running >= mostAtOnce;
+    // Whoever ends hands its place on.
     if (mustWait) await new Promise<void>((go) => this.#waiting.push(go));
-    this.#running += 1;
+    else this.#running += 1;
     try {
       if (draining.aborted) return "draining";
       // The leader may have rung again meanwhile, and another daemon have tried it.
@@ -62,8 +63,9 @@ export class AlonePlaces {
       await runAlone(name, this.#options);
       return "tried";
     } finally {
-      this.#running -= 1;
-      this.#waiting.shift()?.();
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#running -= 1;
+      else next();
     }
   }
 }

@@ -40,7 +40,8 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
   const places = new AlonePlaces({
     entry: aloneEntry,
     concurrency,
-    isWanted: (name) => delivering.isQueued(name),
+    // In doubt it is: the claim decides.
+    isWanted: (name) => delivering.isQueued(name).catch(() => true),
     draining: signal,
     onNotice: (level, text, name) => log[level](text, name.id),
   });
