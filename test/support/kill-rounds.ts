@@ -73,6 +73,9 @@ const nextReader: Readonly<
 /** Of every message of the flow, so the recipient of every report. */
 const sender = "sender@src.example.com";
 const leastInFlight = 20;
+/** Before the moment of the kill is sought, during which deliveries end and a frozen reader lets none begin. */
+const enoughInFlight = 40;
+const longestSearchMs = 400;
 const mostWaiting = 200;
 const longestRecoveryMs = 30_000;
 
@@ -256,10 +259,10 @@ class KillJourney implements AsyncDisposable {
 
   async #killOnce(victim: Victim): Promise<void> {
     // Some end before the kill comes.
-    await waitFor(() => this.#waitingAtSink() >= leastInFlight * 1.5, {
+    await waitFor(() => this.#waitingAtSink() >= enoughInFlight, {
       timeoutMs: 40_000,
       describe: () =>
-        `${leastInFlight} deliveries in flight before killing ${victim}, seed ${this.#options.seed}` +
+        `${enoughInFlight} deliveries in flight before killing ${victim}, seed ${this.#options.seed}` +
         `, after ${this.#kills.join(" ")}\n${this.#system.lastLines()}`,
     });
     const startMs = performance.now();
@@ -289,7 +292,7 @@ class KillJourney implements AsyncDisposable {
       const unrungBefore = new Set(watched && (await probeUnrung(this.#redis, watched.queue)));
       const stopped = proxy?.pauseAfter(this.#random.between(1, 12));
       await (this.#random.next() < 0.7
-        ? Promise.race([stopped, delay(1000)])
+        ? Promise.race([stopped, delay(longestSearchMs)])
         : delay(this.#random.between(0, 300)));
       this.#inFlight.push(this.#waitingAtSink());
       await service.kill9();
