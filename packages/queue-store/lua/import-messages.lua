@@ -5,7 +5,7 @@
   KEYS[1] index read   ARGV prefix, fence, from ('incoming' | 'deferred'), most messages, most recipients of each, crash limit
   Returns, per message: {id, generation, arrival, created, envelope, size, n, u, fl, attempts, crashes, fin, next,
           {number, value, state …}, {request number, request …}, 1 if more may be there at once}; or {id, reason} for
-          one moved to corrupt.
+          one moved to corrupt, or {id} for one that is in another queue.
   The ids stand in `opening` until the next import or close-import: a leader that dies over them leaves a count, and
   such a message is then imported alone (DESIGN §3, "opened, not closed").
   Ends or renews `looking`: see include/opening.
@@ -75,36 +75,43 @@ local function open_requests(key, open)
   return found
 end
 
-local imported, opening = {}, {}
+local function forget_in_index(id)
+  call('ZREM', P .. ':e:' .. from, id)
+  if from == 'deferred' then call('ZREM', P .. ':due', id) end
+end
+
+local imported, opening, last = {}, {}, nil
 for _, id in ipairs(ids) do
   local key = record_key(id)
   local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'ct', 'e', 'sz', 'n', 'u', 'fl', 'a', 'cr', 'oc', 'fin', 'sd',
     'ds', 'lg', 'rr', 'rg', 'o', '0', 's0')
+  -- The record is the truth: an index that says otherwise is mended.
+  local is_elsewhere = not v.err and v[1] and v[1] ~= from
   local why
-  if v.err or not (v[1] and tonumber(v[2]) and tonumber(v[3]) and tonumber(v[4]) and v[5] and tonumber(v[7])
+  if is_elsewhere then
+    forget_in_index(id)
+    imported[#imported + 1] = { id }
+  elseif v.err or not (v[1] and tonumber(v[2]) and tonumber(v[3]) and tonumber(v[4]) and v[5] and tonumber(v[7])
     and tonumber(v[8]) and v[14] and v[15]) then
     why = 'unreadable record'
   elseif tonumber(v[12] or '0') >= limit then
     why = 'the scheduler crashed over it'
   end
   local next_number, recipients
-  if not why then
+  if not why and not is_elsewhere then
     next_number, recipients = undone_recipients(id, tonumber(v[7]), v[17], v[18], v[20], v[21])
     if next_number >= tonumber(v[7]) and #recipients / 3 < tonumber(v[8]) and not v[13] then
       why = 'recipients are missing'
     end
   end
-  if not why and v[1] ~= from then
-    -- The record is the truth: an index that says otherwise is mended.
-    call('ZREM', P .. ':e:' .. from, id)
-    if from == 'deferred' then call('ZREM', P .. ':due', id) end
-  elseif why then
+  if why then
     park_corrupt(id, why, '')
+    forget_in_index(id)
     imported[#imported + 1] = { id, why }
-  else
+  elseif not is_elsewhere then
     local suspect = tonumber(v[12] or '0') > 0
-    if suspect and #imported > 0 then
-      imported[#imported][16] = 1
+    if suspect and last then
+      last[16] = 1
       break
     end
     local generation = digits(tonumber(v[2]) + 1)
@@ -116,8 +123,9 @@ for _, id in ipairs(ids) do
       call('HDEL', key, 'due')
     end
     opening[#opening + 1] = id
-    imported[#imported + 1] = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
+    last = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
       v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]), suspect and 1 or 0 }
+    imported[#imported + 1] = last
     if suspect then break end
   end
 end

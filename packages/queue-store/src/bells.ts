@@ -64,9 +64,13 @@ export class Bells implements AsyncDisposable {
   readonly #queues = new Map<BellQueue, Queue>();
   readonly #rings = new Map<BellQueue, Coalescer<QueueId, true>>();
   readonly #ringing = new Set<Promise<unknown>>();
+  readonly #recoveredAfterMs: number;
   #isLosing = false;
+  #lostMs = 0;
 
-  constructor(redis: Redis, prefix: string, notice: BellNotice) {
+  /** @param recoveredAfterMs for so long no ring may be lost before that is told */
+  constructor(redis: Redis, prefix: string, notice: BellNotice, recoveredAfterMs = 5000) {
+    this.#recoveredAfterMs = recoveredAfterMs;
     this.#redis = redis;
     this.#prefix = prefix;
     this.#notice = notice;
@@ -105,8 +109,10 @@ export class Bells implements AsyncDisposable {
   async tryRing(ring: Promise<void>): Promise<boolean> {
     try {
       await ring;
-      if (this.#isLosing) this.#notice("info", "Redis takes rings again");
-      this.#isLosing = false;
+      if (this.#isLosing && performance.now() - this.#lostMs > this.#recoveredAfterMs) {
+        this.#isLosing = false;
+        this.#notice("info", "Redis takes rings again");
+      }
       return true;
     } catch (error) {
       if (isBug(error)) throw error;
@@ -114,6 +120,7 @@ export class Bells implements AsyncDisposable {
       if (!this.#isLosing)
         this.#notice("warning", `rings are lost, and will be made good: ${text}`);
       this.#isLosing = true;
+      this.#lostMs = performance.now();
       return false;
     }
   }
@@ -172,16 +179,6 @@ export class Bells implements AsyncDisposable {
   ): Promise<BellListener> {
     // Of the last job taken, or the last look at which none waited.
     let lastSeenMs = performance.now();
-    const queue = this.#queue(name);
-    const looking = setInterval(() => {
-      queue.getWaitingCount().then(
-        (waiting) => {
-          if (waiting === 0) lastSeenMs = performance.now();
-        },
-        () => undefined, // Redis is away, which the monitor tells.
-      );
-    }, options.lookEveryMs ?? listenerLookMs);
-    looking.unref();
     const running = new Set<Promise<void>>();
     const worker = new Worker(
       name,
@@ -222,6 +219,22 @@ export class Bells implements AsyncDisposable {
     );
     worker.on("error", (error) => this.#notice("info", `listener of ${name}: ${error.message}`));
     await worker.waitUntilReady();
+    const queue = this.#queue(name);
+    let isLooking = false;
+    const looking = setInterval(() => {
+      if (isLooking) return;
+      isLooking = true;
+      queue
+        .getWaitingCount()
+        .then((waiting) => {
+          if (waiting === 0) lastSeenMs = performance.now();
+        })
+        .catch(() => undefined) // Redis is away, which the monitor tells.
+        .finally(() => {
+          isLooking = false;
+        });
+    }, options.lookEveryMs ?? listenerLookMs);
+    looking.unref();
     return {
       close: async () => {
         clearInterval(looking);

@@ -93,7 +93,10 @@ export interface Intake {
 /** A listener on one BullMQ queue. Close it to drain: it takes no new rings and waits for running handlers. */
 export interface BellListener {
   close(): Promise<void>;
-  /** For how many ms rings have waited and none was taken, at least; a watchdog for readiness. */
+  /**
+   * For how many ms no ring was taken and some may have waited; at most some 10 s when none did. A watchdog for
+   * readiness. Rings that are delayed (deferred) are not seen.
+   */
   silentMs(): number;
 }
 

@@ -203,6 +203,57 @@ describe("leading", () => {
       { redis },
     ));
 
+  it("counts in the end what ends one term of a leader after the other", () =>
+    withStore(
+      async (under) => {
+        const intake = under.store.intake();
+        const id = await stored(intake);
+        const leadership = under.store.leadership();
+        const scheduling = under.store.scheduling();
+        for (let term = 0; term < 5; term += 1) {
+          const fence = await leadership.acquire();
+          assert.ok(fence !== undefined);
+          await scheduling.reopenActive(fence);
+          await scheduling.importMessages({
+            fence,
+            from: "incoming",
+            maxMessages: 10,
+            maxRecipients: 10,
+          });
+          await leadership.release(fence);
+        }
+        const count = await redis.cli("HGET", `postmq:{${under.instanceName}}:m:${id}`, "oc");
+        assert.ok(Number(count) > 0);
+      },
+      { redis },
+    ));
+
+  it("mends an index that names what is elsewhere, and comes to an end over it", () =>
+    withStore(
+      async (under) => {
+        const intake = under.store.intake();
+        const held = await stored(intake, { queue: "hold" });
+        const corrupt = await stored(intake);
+        const good = await stored(intake);
+        const { scheduling, fence } = await lead(under.store);
+        const options = { fence, from: "incoming", maxMessages: 1, maxRecipients: 10 } as const;
+        const prefix = `postmq:{${under.instanceName}}`;
+        await redis.cli("HSET", `${prefix}:m:${corrupt}`, "oc", "9");
+        await redis.cli("HDEL", `${prefix}:m:${held}`, "0");
+        await redis.cli("ZADD", `${prefix}:e:incoming`, "1", held);
+        assert.deepEqual(
+          (await scheduling.importMessages(options)).map(({ id }) => id),
+          [good],
+        );
+        await redis.cli("ZADD", `${prefix}:e:incoming`, "1", corrupt, "2", held);
+        assert.deepEqual(await scheduling.importMessages(options), []);
+        assert.equal(await redis.cli("ZCARD", `${prefix}:e:incoming`), "0");
+        const queueOf = (id: QueueId) => redis.cli("HGET", `${prefix}:m:${id}`, "q");
+        assert.deepEqual([await queueOf(held), await queueOf(corrupt)], ["hold", "corrupt"]);
+      },
+      { redis },
+    ));
+
   it("says that more is behind a batch that ends before one that a leader may have died over", () =>
     withStore(
       async (under) => {

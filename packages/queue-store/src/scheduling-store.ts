@@ -60,6 +60,11 @@ const ambiguousText = packStateText({
     "delivery status unknown: the delivery process died after the end of the message was sent",
 });
 
+/** An import that finds only what it must put away asks again; each round puts some away. */
+const mostImportRounds = 20;
+/** So many terms of this process in a row may end over their first import before a crash is counted. */
+const mostShortTerms = 3;
+
 function slices<Item>(items: readonly Item[]): readonly (readonly Item[])[] {
   const count = Math.ceil(items.length / mostPerScript);
   return Array.from({ length: count }, (_, i) =>
@@ -73,6 +78,9 @@ export class SchedulingStore implements Scheduling {
   readonly #stream: LeaderStream;
   /** Fence of the last import; "" before the first. */
   #ledLast: Fence = "";
+  #importsInTerm = 0;
+  /** Terms in a row that ended over their first import. */
+  #shortTerms = 0;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
@@ -111,9 +119,9 @@ export class SchedulingStore implements Scheduling {
     const { keys, crashLimit } = this.#parts;
     const { fence, from, maxMessages, maxRecipients } = options;
     const index = from === "incoming" ? keys.byEntry("incoming") : keys.due;
-    this.#ledLast = fence;
+    this.#noteImport(fence);
     const imported: ImportedMessage[] = [];
-    for (;;) {
+    for (let round = 0; round < mostImportRounds; round += 1) {
       const reply = asArray(
         await this.#run(
           scripts.importMessages,
@@ -125,9 +133,17 @@ export class SchedulingStore implements Scheduling {
         const message = await this.#readImported(fence, asArray(entry));
         if (message !== undefined) imported.push(message);
       }
-      // All of them unreadable is not the end: to the caller, an empty batch means that nothing is there.
-      if (imported.length > 0 || reply.length === 0) return imported;
+      // All of them unreadable or elsewhere is not the end: an empty batch tells the caller that nothing is there.
+      if (imported.length > 0 || reply.length === 0) break;
     }
+    return imported;
+  }
+
+  #noteImport(fence: Fence): void {
+    this.#importsInTerm = this.#ledLast === fence ? this.#importsInTerm + 1 : 1;
+    this.#ledLast = fence;
+    // A second import says that the first is in hand.
+    this.#shortTerms = this.#importsInTerm > 1 ? 0 : this.#shortTerms + 1;
   }
 
   async #readImported(
@@ -149,6 +165,10 @@ export class SchedulingStore implements Scheduling {
     ] = entry;
     const [finished, next, recipients, requests, isMoreBehind] = entry.slice(11);
     const id = checkedId(rawId) ?? panic("a queue holds something that is no queue id");
+    if (entry.length === 1) {
+      this.#parts.notice("info", `${id}: the index named the wrong queue, and was mended`);
+      return undefined;
+    }
     if (entry.length === 2) {
       this.#parts.notice("error", `${id}: moved to corrupt: ${asText(generation)}`);
       return undefined;
@@ -323,10 +343,12 @@ export class SchedulingStore implements Scheduling {
 
   async reopenActive(fence: Fence): Promise<number> {
     const index = this.#parts.keys.byEntry("active");
+    // A message that ends term after term, though no process dies of it, is counted in the end.
+    const survived = this.#shortTerms < mostShortTerms ? this.#ledLast : "";
     let moved = 0;
     for (;;) {
       const step = asNumber(
-        await this.#run(scripts.reopen, [index], [fence, reopenStep, this.#ledLast]),
+        await this.#run(scripts.reopen, [index], [fence, reopenStep, survived]),
       );
       if (step === 0) return moved;
       moved += step;

@@ -47,7 +47,7 @@ export type HttpServer = AsyncDisposable & {
 
 const requestTimeoutMs = 300_000;
 const idleTimeoutMs = 60_000;
-const otherMethods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+const otherMethods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 const clients = new WeakMap<FastifyRequest, ApiClient>();
 
@@ -155,7 +155,7 @@ function collectMethods(app: FastifyInstance): ReadonlyMap<string, ReadonlySet<s
   return methods;
 }
 
-/** A path that exists answers any other method with 405 and the methods that it has. Source: RFC 9110 15.5.6. */
+/** A path that exists answers the other common methods with 405 and the methods that it has. Source: RFC 9110 15.5.6. */
 function refuseOtherMethods(
   app: FastifyInstance,
   methods: ReadonlyMap<string, ReadonlySet<string>>,

@@ -22,18 +22,26 @@ export async function freePort(): Promise<number> {
 }
 
 function reserve(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const server = createServer();
     server.unref();
-    server.once("error", () => resolve(false));
+    server.once("error", takenOr(resolve, reject));
     server.listen({ path: `\0postmq-test-port-${port}` }, () => resolve(true));
   });
 }
 
 function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     const server = createServer();
-    server.once("error", () => resolve(false));
+    server.once("error", takenOr(resolve, reject));
     server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
   });
+}
+
+/** Says no when the address is taken; anything else (no more files, say) is an error. */
+function takenOr(resolve: (isFree: boolean) => void, reject: (error: Error) => void) {
+  return (error: NodeJS.ErrnoException) => {
+    if (error.code === "EADDRINUSE") resolve(false);
+    else reject(error);
+  };
 }

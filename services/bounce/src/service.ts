@@ -9,7 +9,7 @@ import { reportMessage } from "./report-message.ts";
 
 /** Reports in work at once. Each holds an original of at most bounce_size_limit in memory. */
 const concurrency = 10;
-/** An idle listener polls every few seconds. */
+/** Rings that waited so long: the listener is stuck. */
 const longestSilenceMs = 60_000;
 
 export async function startBounce(context: ServiceContext): Promise<Service> {

@@ -14,7 +14,7 @@ const maxMessages = 20;
 const maxContentBytes = 67_108_864;
 /** Rings whose ids wait for the budget. */
 const concurrency = 20;
-/** An idle listener polls every few seconds. */
+/** Rings that waited so long: the listener is stuck. */
 const longestSilenceMs = 60_000;
 
 export async function startCleanup(context: ServiceContext): Promise<Service> {

@@ -65,7 +65,8 @@ export class RequestWatch {
     for (const job of this.#parts.active.jobs) {
       if (job.checkAfterMs > nowMs) continue;
       job.checkAfterMs = nowMs + job.checkPauseMs;
-      job.checkPauseMs = Math.min(job.checkPauseMs * 2, longestPauseMs);
+      // Daemons pass over jobs that must be tried alone when they have many of them.
+      if (!job.isAlone) job.checkPauseMs = Math.min(job.checkPauseMs * 2, longestPauseMs);
       due.push(job);
     }
     return due;

@@ -45,8 +45,14 @@ process.on("disconnect", () => {
   clearInterval(alive);
   leave();
 });
-const alive = setInterval(() => process.send?.({ type: "alive" }), aliveIntervalMs);
+const ignoreFailure = () => {}; // "disconnect" tells that the parent is gone.
+const alive = setInterval(
+  () => process.send?.({ type: "alive" }, undefined, undefined, ignoreFailure),
+  aliveIntervalMs,
+);
 alive.unref();
+// It may have gone while this program was loaded, before anybody listened for that.
+if (process.send !== undefined && !process.connected) leave();
 
 log.info("trying it alone", name.id);
 const store = await openStore({

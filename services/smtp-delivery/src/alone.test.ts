@@ -16,6 +16,7 @@ type Options = {
   readonly silenceLimitMs?: number;
   readonly draining?: AbortController;
   readonly concurrency?: number;
+  readonly isWanted?: () => Promise<boolean>;
   /** Numbers of requests that another has tried while they waited. */
   readonly unwanted?: readonly number[];
   /** How many are to be tried, from number 7 on; 1 unless given. */
@@ -40,7 +41,7 @@ async function alone(source: string, options: Options = {}) {
     const places = new AlonePlaces({
       entry: pathToFileURL(join(directory, "entry.mjs")),
       concurrency: options.concurrency ?? 50,
-      isWanted: async ({ number }) => !options.unwanted?.includes(number),
+      isWanted: options.isWanted ?? (async ({ number }) => !options.unwanted?.includes(number)),
       draining: (options.draining ?? new AbortController()).signal,
       onNotice: (_, text) => notices.push(text),
       ...(options.silenceLimitMs === undefined ? {} : { silenceLimitMs: options.silenceLimitMs }),
@@ -153,6 +154,20 @@ describe("trying a message alone", () => {
     );
     assert.equal(said, "+++");
     assert.deepEqual(how, ["tried", "tried", "tried", "draining", "draining"]);
+  });
+
+  it("P10: one that has just got its place is not tried when SIGTERM comes, whatever Redis does", async () => {
+    const draining = new AbortController();
+    const { said, how } = await alone(`add("+"); process.disconnect();`, {
+      draining,
+      messages: 4,
+      isWanted: () => {
+        setImmediate(() => draining.abort());
+        return new Promise(() => {});
+      },
+    });
+    assert.ok(said.length <= 3, "the fourth got a process");
+    assert.equal(how.at(-1), "draining");
   });
 
   it("39: ends when its daemon is gone before it has claimed anything, whatever Redis does", async () => {

@@ -8,6 +8,8 @@
  * Source: DESIGN §3 "A message whose worker crashed".
  */
 import { fork } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
 
 import type { RequestName } from "@postmq/vocabulary";
 import { parseQueueId } from "@postmq/vocabulary";
@@ -17,7 +19,7 @@ export const aliveIntervalMs = 2_000;
 const silenceLimitMs = 30_000;
 /** Such processes that a daemon has at once; each costs as much memory as the daemon. postmq's own. */
 const mostAtOnce = 3;
-/** Jobs that run so or wait for it, as a part of what the daemon delivers at once: the rest is for other mail. */
+/** Jobs that run so or wait for it, as a part of what the daemon delivers at once (one at least); the rest is for other mail. */
 const shareOfJobs = 1 / 4;
 
 export type AloneOptions = {
@@ -48,18 +50,24 @@ export class AlonePlaces {
     this.#mostHeld = Math.max(1, Math.floor(options.concurrency * shareOfJobs));
   }
 
+  /** Jobs that run so or wait for it. */
+  get held(): number {
+    return this.#running + this.#waiting.length;
+  }
+
   /** @returns why it was not tried: the daemon drains; passed over, since too many wait or it is tried elsewhere */
   async run(name: RequestName): Promise<"tried" | "draining" | "passed"> {
     const { draining, isWanted } = this.#options;
-    if (this.#running + this.#waiting.length >= this.#mostHeld) return "passed";
+    if (this.held >= this.#mostHeld) return "passed";
     const mustWait = this.#running >= mostAtOnce;
     // Whoever ends hands its place on.
     if (mustWait) await new Promise<void>((go) => this.#waiting.push(go));
     else this.#running += 1;
     try {
-      if (draining.aborted) return "draining";
       // The leader may have rung again meanwhile, and another daemon have tried it.
-      if (mustWait && !(await isWanted(name))) return "passed";
+      const isStill = !mustWait || draining.aborted || (await orAborted(isWanted(name), draining));
+      if (draining.aborted) return "draining";
+      if (!isStill) return "passed";
       await runAlone(name, this.#options);
       return "tried";
     } finally {
@@ -70,13 +78,35 @@ export class AlonePlaces {
   }
 }
 
+/** The answer, or undefined when the signal fires first. */
+async function orAborted<T>(answer: Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+  const answered = new AbortController();
+  const aborted = once(signal, "abort", { signal: answered.signal }).then(
+    () => undefined,
+    () => undefined,
+  );
+  try {
+    return await Promise.race([answer, aborted]);
+  } finally {
+    answered.abort();
+  }
+}
+
 /** Resolves when the child has gone. */
 function runAlone(name: RequestName, options: AloneOptions): Promise<void> {
   const { onNotice } = options;
   return new Promise((resolve) => {
-    const child = fork(options.entry, [formatRequestName(name)], {
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-    });
+    let child: ChildProcess;
+    try {
+      child = fork(options.entry, [formatRequestName(name)], {
+        stdio: ["ignore", "inherit", "inherit", "ipc"],
+      });
+    } catch (error) {
+      // The machine has no room for it now; the leader rings again.
+      onNotice("warning", `trying it alone failed: ${String(error)}`, name);
+      resolve();
+      return;
+    }
     const limitMs = options.silenceLimitMs ?? silenceLimitMs;
     const onSilence = () => {
       onNotice("warning", `process ${child.pid} that tries it alone is silent: killing it`, name);

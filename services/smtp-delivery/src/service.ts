@@ -13,7 +13,7 @@ import { restoreHeldOutcomes } from "./held-outcomes.ts";
 import { systemResolver } from "./resolver.ts";
 
 const aloneEntry = new URL("./alone-main.ts", import.meta.url);
-/** BullMQ polls an empty queue every few seconds; no sign of life for this long means that the listener is stuck. */
+/** Jobs that waited so long while nothing ran: the listener is stuck. */
 const listenerSilenceMs = 60_000;
 
 export async function startSmtpDelivery(context: ServiceContext): Promise<Service> {
@@ -59,7 +59,7 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
   return {
     listeners: [],
     notReady: () =>
-      listener.silentMs() > listenerSilenceMs && worker.jobs === 0
+      listener.silentMs() > listenerSilenceMs && worker.jobs + places.held === 0
         ? "the listener of active is silent"
         : undefined,
     drain: () => worker.drain(listener.close()),
