@@ -20,8 +20,7 @@ const longestDomain = 255;
 const longestLabel = 63;
 
 /** C0 and C1 controls and DEL: never part of an address. */
-// oxlint-disable-next-line no-control-regex -- control characters are what this looks for
-const controlCharacters = /[\u0000-\u001F\u007F-\u009F\u2028\u2029]/;
+const controlCharacters = /[\p{Cc}\u2028\u2029]/u;
 const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\u00A0-\\u{10FFFF}-]+";
 const dotString = new RegExp(`^${atom}(?:\\.${atom})*$`, "u");
 const bareLocalPart = /^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.\u00A0-\u{10FFFF}-]+$/u;

@@ -488,8 +488,7 @@ const commands: ReadonlyMap<string, Command> = new Map(
 );
 
 function isAscii(address: string): boolean {
-  // oxlint-disable-next-line no-control-regex -- control characters are what this looks for
-  return /^[\u0000-\u007F]*$/.test(address);
+  return !/\P{ASCII}/u.test(address);
 }
 
 /** As Postfix neuters it: it ends up in Received and in the log. */
