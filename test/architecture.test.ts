@@ -18,7 +18,7 @@ const layers: readonly (readonly string[])[] = [
   ["vocabulary"],
   ["config", "mail-format", "tables"],
   ["queue-store", "observability", "drop-directory"],
-  ["rewriting", "service-kit", "queue-admin"],
+  ["rewriting", "routing", "service-kit", "queue-admin"],
   ["commands"],
 ];
 const services = ["pickup", "smtpd", "cleanup", "qmgr", "smtp-delivery", "bounce", "showq"];

@@ -7,17 +7,13 @@
  *
  * Source: spec S14, S16, S17, S18.
  */
-import { destinationKey } from "@postmq/vocabulary";
+import { queueName } from "@postmq/routing";
+import type { NamingRules, Resolver } from "@postmq/routing";
 import type { Destination, RecipientOutcome, StoredRecipient } from "@postmq/vocabulary";
 import { localOutcome } from "./local-transport.ts";
-import { withoutExtension } from "./resolve.ts";
-import type { Resolver } from "./resolve.ts";
 
-export type GroupingRules = {
+export type GroupingRules = NamingRules & {
   readonly resolve: Resolver;
-  /** Recipients of one request at most, by transport; 0: no limit. */
-  readonly recipientLimit: (transport: string) => number;
-  readonly recipientDelimiter: string;
   /** soft_bounce: what would fail here is deferred instead (D13). */
   readonly softBounce: boolean;
 };
@@ -76,15 +72,6 @@ type Routed = {
   readonly destination: Destination;
   readonly queueName: string;
 };
-
-/** With a recipient limit of 1, limits apply per recipient (S16). */
-function queueName(address: string, destination: Destination, rules: GroupingRules): string {
-  const key = destinationKey(destination);
-  if (rules.recipientLimit(destination.transport) !== 1) return key;
-  const localPart = address.slice(0, Math.max(0, address.lastIndexOf("@")));
-  const user = withoutExtension(localPart, rules.recipientDelimiter).toLowerCase();
-  return `${destination.transport}:${user}@${destination.nexthop.toLowerCase()}`;
-}
 
 /** Source: spec S14. */
 function byDestination(a: Routed, b: Routed): number {

@@ -3,17 +3,16 @@
  *
  * Source: DESIGN §4.
  */
-import { transportParameter, parseTransports } from "@postmq/config";
+import { transportParameter } from "@postmq/config";
 import type { Parameters } from "@postmq/config";
 import type { BellListener } from "@postmq/queue-store";
+import { openRouting } from "@postmq/routing";
+import type { Resolver } from "@postmq/routing";
 import type { Service, ServiceContext } from "@postmq/service-kit";
-import { openTables } from "@postmq/tables";
 import type { QueueId } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
 import type { ImportSource } from "./import-turns.ts";
 import { openMeters } from "./meters.ts";
-import { openResolver } from "./resolve.ts";
-import type { Resolver } from "./resolve.ts";
 import { FifoScheduler } from "./scheduler.ts";
 import { standByAndLead } from "./stand-by.ts";
 import { Term } from "./term.ts";
@@ -26,7 +25,9 @@ const reportTimeoutMs = 60_000;
 export async function startQmgr(context: ServiceContext): Promise<Service> {
   const { parameters, store, log, metrics } = context;
   warnOfOddTimes(context);
-  const resolve = await openRouting(context);
+  const resolve = await openRouting(parameters, (error) =>
+    log.warning(`transport_maps: ${error instanceof Error ? error.message : String(error)}`),
+  );
   const meters = openMeters(metrics);
   const leadership = store.leadership();
   const scheduling = store.scheduling();
@@ -118,28 +119,6 @@ function termSettings(parameters: Parameters): TermSettings {
     ambiguous: parameters.ambiguous_delivery,
     delayDecimals: parameters.delay_logging_resolution_limit,
   };
-}
-
-async function openRouting({ parameters, log }: ServiceContext): Promise<Resolver> {
-  const transportMaps = await openTables(parameters.transport_maps, {
-    parameterName: "transport_maps",
-  });
-  return openResolver(
-    {
-      mydestination: parameters.mydestination,
-      relayDomains: parameters.relay_domains,
-      localTransport: parameters.local_transport,
-      relayTransport: parameters.relay_transport,
-      defaultTransport: parameters.default_transport,
-      relayhost: parameters.relayhost,
-      recipientDelimiter: parameters.recipient_delimiter,
-      myorigin: parameters.myorigin,
-      transportMaps,
-      transports: new Set(parseTransports(parameters).keys()),
-    },
-    (error) =>
-      log.warning(`transport_maps: ${error instanceof Error ? error.message : String(error)}`),
-  );
 }
 
 /** Rings only say that there may be something; what there is stands in the indexes. */

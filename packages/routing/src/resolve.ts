@@ -12,6 +12,7 @@
  */
 import { isIP } from "node:net";
 import type { Destination } from "@postmq/vocabulary";
+import { withoutExtension } from "./address-extension.ts";
 
 export type RoutingTable = {
   readonly isEmpty: boolean;
@@ -36,6 +37,7 @@ export type Routing = {
 
 export type Resolver = (address: string) => Destination;
 
+const nullAddress: Destination = { transport: "error", nexthop: "5.1.3 null recipient address" };
 const badSyntax: Destination = { transport: "error", nexthop: "5.1.3 bad address syntax" };
 const resolverFailure: Destination = {
   transport: "retry",
@@ -51,6 +53,7 @@ export function openResolver(routing: Routing, onTrouble: (error: unknown) => vo
   const local = new Set(routing.mydestination.map((domain) => domain.toLowerCase()));
   const relay = new Set(routing.relayDomains.map((domain) => domain.toLowerCase()));
   return (address) => {
+    if (address === "") return nullAddress;
     const parts = splitAddress(address, routing.myorigin);
     if (parts === undefined) return badSyntax;
     const byClass = classDestination(parts.domain, { routing, local, relay });
@@ -72,7 +75,7 @@ type AddressParts = {
 };
 
 function splitAddress(address: string, myorigin: string): AddressParts | undefined {
-  if (address === "" || address.startsWith("-")) return undefined;
+  if (address.startsWith("-")) return undefined;
   const at = address.lastIndexOf("@");
   const localPart = at < 0 ? address : address.slice(0, at);
   const domain = (at < 0 ? myorigin : address.slice(at + 1)).toLowerCase();
@@ -156,20 +159,6 @@ function lookupTransport(parts: AddressParts, routing: Routing): string | undefi
     if (found !== undefined) return found.trim();
   }
   return undefined;
-}
-
-/** The local part up to the first delimiter; whole when it would be empty, or is an owner- or -request name. */
-export function withoutExtension(localPart: string, delimiters: string): string {
-  if (
-    delimiters === "" ||
-    /^(?:mailer-daemon|double-bounce|owner-.*|.*-request)$/i.test(localPart)
-  ) {
-    return localPart;
-  }
-  const at = [...localPart].findIndex(
-    (character, index) => index > 0 && delimiters.includes(character),
-  );
-  return at < 0 ? localPart : [...localPart].slice(0, at).join("");
 }
 
 /** `t:n` sets both, `t:` resets the next hop to the domain, `:n` keeps the transport, `:` changes nothing. */
