@@ -30,7 +30,13 @@ const listenerLookMs = 10_000;
 /** BullMQ's own event streams are not read here. */
 const eventsKept = 100;
 
-type RingData = { readonly i?: unknown; readonly r?: unknown; readonly a?: unknown };
+/** i: ids; r: requests; a, k: 1 when alone, when the connection is to be kept. */
+type RingData = {
+  readonly i?: unknown;
+  readonly r?: unknown;
+  readonly a?: unknown;
+  readonly k?: unknown;
+};
 
 /** The ids that a job names; rubbish is left out. */
 export function readBell(data: unknown): Bell {
@@ -50,9 +56,9 @@ function readRequest(entry: unknown): RequestName | undefined {
 
 /** The requests that a delivery job names; rubbish is left out. */
 export function readDeliveryBell(data: unknown): DeliveryBell {
-  const { r, a } = typeof data === "object" && data !== null ? (data as RingData) : {};
+  const { r, a, k } = typeof data === "object" && data !== null ? (data as RingData) : {};
   const requests = Array.isArray(r) ? r.map(readRequest).filter((name) => name !== undefined) : [];
-  return { requests, isAlone: a === 1 };
+  return { requests, keepsConnection: k === 1, isAlone: a === 1 };
 }
 
 export type BellNotice = (level: "info" | "warning" | "error", text: string) => void;
@@ -155,7 +161,11 @@ export class Bells implements AsyncDisposable {
 
   async ringDelivery(bell: DeliveryBell): Promise<void> {
     const r = bell.requests.map((name) => [name.id, name.number, name.generation]);
-    await this.#queue("active").add("deliver", bell.isAlone ? { r, a: 1 } : { r });
+    await this.#queue("active").add("deliver", {
+      r,
+      ...(bell.isAlone ? { a: 1 } : {}),
+      ...(bell.keepsConnection ? { k: 1 } : {}),
+    });
   }
 
   /** A delayed job for that second, at most one. */

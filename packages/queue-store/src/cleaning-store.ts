@@ -10,6 +10,7 @@ import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./co
 import type { Commit } from "./commit-arguments.ts";
 import { readContentWhole, StagedContentWriter } from "./content.ts";
 import type { Cleaning, ContentRef, ContentWriter, NotOpened, OpenedMessage } from "./contract.ts";
+import { InFlow } from "./in-flow.ts";
 import { MessageOpener } from "./message-opener.ts";
 import { storeError } from "./redis-connection.ts";
 import { asArray, asWord } from "./script-reply.ts";
@@ -23,12 +24,17 @@ export class CleaningStore implements Cleaning {
   readonly #parts: StoreParts;
   readonly #redis: Redis;
   readonly #opener: MessageOpener;
+  readonly #flow = new InFlow();
   #written = 0;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
     this.#redis = parts.connect("patient", "cleaning");
     this.#opener = new MessageOpener(parts, "clean");
+  }
+
+  flowIsDry(): boolean {
+    return this.#flow.isDry();
   }
 
   open(id: QueueId): Promise<OpenedMessage | NotOpened> {

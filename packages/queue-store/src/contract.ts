@@ -78,6 +78,8 @@ export type CommitAnswer = "stored" | "already";
 export interface Intake {
   /** Why no mail can be taken in right now, or undefined when it can. Cheap: no round trip. */
   refusal(): "unreachable" | "full" | "identity" | undefined;
+  /** The last commit of this process, less than 1 s ago, left no in-flow token (S33). Cheap: no round trip. */
+  flowIsDry(): boolean;
   /** Content for a new message. The content id is the message's id. */
   openContent(id: QueueId): ContentWriter;
   /** Stores the message durably and rings for its next reader. Never resent: PMQ_STORE_NO_REPLY leaves it open. */
@@ -106,6 +108,8 @@ export type Bell = { readonly ids: readonly QueueId[] };
 /** What a delivery job says: these requests, all of one destination, in this order, over one connection. */
 export type DeliveryBell = {
   readonly requests: readonly RequestName[];
+  /** Keep the connection for later jobs: this destination's come back to back (S32). */
+  readonly keepsConnection: boolean;
   /** Try it in a process of its own: earlier tries killed their worker. */
   readonly isAlone: boolean;
 };
@@ -126,6 +130,8 @@ export type OpenedMessage = {
 export type NotOpened = "busy" | "stale" | "parked";
 
 export interface Cleaning {
+  /** The last release of this process, less than 1 s ago, left no in-flow token (S33). Cheap: no round trip. */
+  flowIsDry(): boolean;
   open(id: QueueId): Promise<OpenedMessage | NotOpened>;
   readContent(content: ContentRef): Promise<Buffer>;
   /** Content of the rewritten message, under a new content id. */
@@ -198,6 +204,12 @@ export type ImportedMessage = {
   readonly crashes: number;
   /** It was finished but for its removal (its expiry was reported). */
   readonly isFinished: boolean;
+  /** An operator said that it is to be returned, not tried (`postsuper -e`). */
+  readonly isForceExpired: boolean;
+  /** Its sender has been warned of the delay, or nobody wants a warning (S13). */
+  readonly wasWarned: boolean;
+  /** It was flushed by its id: it lifts the throttles that it meets (S29). Told once. */
+  readonly isUnthrottling: boolean;
   /** The import ended with this one though more may be there: a leader may have died over it, or over the next. */
   readonly isMoreBehind: boolean;
   readonly openRequests: readonly OpenRequest[];
@@ -214,14 +226,23 @@ export type NewRequest = {
 /** What the leader decides about a message of which no request is out. */
 export type Settlement = { readonly id: QueueId; readonly generation: number } & (
   | { readonly action: "remove" }
-  /** Back to deferred until due. countAttempt: an attempt was made. */
-  | { readonly action: "defer"; readonly dueMs: number; readonly countAttempt: boolean }
+  /**
+   * Back to deferred until due. countAttempt: an attempt was made. surplusOf: it waits for room at that destination,
+   * which holds its share of active (S31), and `recall` may bring it back before.
+   */
+  | {
+      readonly action: "defer";
+      readonly dueMs: number;
+      readonly countAttempt: boolean;
+      readonly surplusOf?: string;
+    }
   /** A report is owed; the message stays in active. `expired`: deferred recipients are returned too. */
   | { readonly action: "report"; readonly kind: ReportKind }
   | { readonly action: "corrupt"; readonly reason: string }
 );
 
-export const reportKinds = ["failure", "expired"] as const;
+/** delay: recipients that are still tried; the message stays what it is (S13). */
+export const reportKinds = ["failure", "expired", "delay"] as const;
 export type ReportKind = (typeof reportKinds)[number];
 
 /** unfinished: the record says that something is left to do (or was recorded meanwhile): read it again. */
@@ -243,7 +264,11 @@ export type LeaderEvent =
   /** Somebody else moved or deleted a message that was in active. */
   | { readonly kind: "left"; readonly id: QueueId }
   /** A report about it was queued (or needs none). */
-  | { readonly kind: "reported"; readonly id: QueueId };
+  | { readonly kind: "reported"; readonly id: QueueId }
+  /** An operator wants everything tried: throttles are lifted, deferred mail is due (scheduling.md §11). */
+  | { readonly kind: "flush" }
+  /** A site was flushed: throttles are lifted. */
+  | { readonly kind: "unthrottle" };
 
 export type LeaderEvents = {
   readonly events: readonly LeaderEvent[];
@@ -257,6 +282,72 @@ export type Survey = {
   readonly liveWorkers: readonly string[];
 };
 
+/**
+ * What the leader tells of a destination to those who look on, and leaves to the leader after it.
+ *
+ * Source: DESIGN §4; spec S23 to S30; http-api.md §2 "/v1/destinations".
+ */
+export type DestinationReport = {
+  /** The name under which limits are kept: transport:nexthop, or transport:user@nexthop (S16). */
+  readonly name: string;
+  readonly destination: Destination;
+  /** Jobs that may run at once now; 0 while dead or paused by a rate delay; null: no limit. */
+  readonly window: number | null;
+  /** The most that the window may become; null: no limit. */
+  readonly limit: number | null;
+  /** Jobs that workers have. */
+  readonly inFlight: number;
+  /** Requests in active that wait for a place. */
+  readonly waiting: number;
+  /** Messages sent back to deferred because this destination holds its share of active (S31). */
+  readonly surplus: number;
+  /** Counters of the feedback (S25, S26). */
+  readonly success: number;
+  readonly failure: number;
+  readonly failedCohorts: number;
+  /** Set while it is dead (S28). */
+  readonly dead?: {
+    readonly sinceMs: number;
+    readonly untilMs: number;
+    readonly status: EnhancedStatus;
+    readonly reason: string;
+  };
+  /** Set while it rests after a request (S30). */
+  readonly pausedUntilMs?: number;
+  /** What its site said last when it was in trouble. */
+  readonly lastTrouble?: {
+    readonly atMs: number;
+    readonly status: EnhancedStatus;
+    readonly reason: string;
+  };
+  /** Requests ended in the last minute. */
+  readonly endedPerMinute: number;
+  readonly updatedMs: number;
+};
+
+/** What the leader tells of itself, once a second. It goes by itself when nobody leads. */
+export type SchedulerReport = {
+  readonly fence: Fence;
+  readonly leadsSinceMs: number;
+  readonly activeMessages: number;
+  readonly activeLimit: number;
+  readonly recipientsInMemory: number;
+  readonly recipientLimit: number;
+  /** Deliveries that live workers can run at once, and the jobs that they have. */
+  readonly capacity: number;
+  readonly liveWorkers: number;
+  readonly jobsOut: number;
+  readonly waiting: number;
+  /** Transports that are throttled (S35). */
+  readonly throttled: readonly {
+    readonly transport: string;
+    readonly untilMs: number;
+    readonly status: EnhancedStatus;
+    readonly reason: string;
+  }[];
+  readonly updatedMs: number;
+};
+
 export interface Scheduling {
   /**
    * Oldest first. from `deferred`: those due now. An unreadable record goes to corrupt here.
@@ -268,7 +359,14 @@ export interface Scheduling {
     readonly fence: Fence;
     readonly from: "incoming" | "deferred";
     readonly maxMessages: number;
+    /** Of one message. */
     readonly maxRecipients: number;
+    /** Of all of them together, though some of each message are always read. No limit if absent. */
+    readonly maxRecipientsInAll?: number;
+    /** Read of each message even when that is used up: qmgr_message_recipient_minimum, 10 if absent. */
+    readonly minRecipients?: number;
+    /** A flush: all that entered deferred before this moment is due. Only from deferred. */
+    readonly enteredBeforeMs?: number;
   }): Promise<readonly ImportedMessage[]>;
   /** The last batch is in hand, and no import follows. */
   closeImport(fence: Fence): Promise<void>;
@@ -314,6 +412,25 @@ export interface Scheduling {
    * @returns how many
    */
   reopenActive(fence: Fence): Promise<number>;
+  /** When the flush of the whole queue was asked for that is not yet carried out; undefined: there is none. */
+  pendingFlush(): Promise<number | undefined>;
+  /** Every message that was in deferred at that moment has been taken up. */
+  endFlush(fence: Fence, requestedMs: number): Promise<void>;
+  /** Makes up to so many messages due that wait for room at a destination, the longest waiting first. @returns how many. */
+  recall(fence: Fence, destination: string, most: number): Promise<number>;
+  /** Mends what the index of due times misses, in steps from a cursor ("" at first). @returns the next one, or undefined. */
+  mendDue(fence: Fence, cursor: string): Promise<string | undefined>;
+  /** Tells those who look on. `gone`: names of destinations that are forgotten. */
+  publish(
+    fence: Fence,
+    report: {
+      readonly scheduler: SchedulerReport;
+      readonly changed: readonly DestinationReport[];
+      readonly gone: readonly string[];
+    },
+  ): Promise<void>;
+  /** What the leader before left of destinations. */
+  readDestinations(): Promise<readonly DestinationReport[]>;
   /** Reads the leader's stream from where `startEvents` or the last call ended; waits up to `waitMs`. */
   readEvents(waitMs: number): Promise<LeaderEvents>;
   /** Starts reading at the stream's present end. Call before `reopenActive`. */
@@ -463,6 +580,34 @@ export interface Looking {
     readonly nowMs: number;
   }): Promise<readonly QshapeRow[]>;
   readContent(content: ContentRef): AsyncIterable<Buffer>;
+  /** What the leader told of itself within the last seconds; undefined: nobody leads. */
+  scheduler(): Promise<SchedulerReport | undefined>;
+  /** Destinations that the leader knows, a page at a time, in no order. */
+  destinations(options: {
+    readonly cursor?: string;
+    readonly limit: number;
+  }): Promise<{ readonly destinations: readonly DestinationReport[]; readonly cursor?: string }>;
+  /** Of all those names, the destinations that the leader knows. */
+  destinationsNamed(names: readonly string[]): Promise<readonly DestinationReport[]>;
+  /** Requests of a message that are out. */
+  openRequests(id: QueueId): Promise<readonly OpenRequest[]>;
+}
+
+// -------------------------------------------------------------------------------------------- operating
+
+/** What operators do to the queue. Every act is one script, or steps of which each is safe to repeat. */
+export interface Operating {
+  /** Everything in deferred is tried, whatever its due time, and all throttles are lifted (`postqueue -f`). */
+  flushAll(): Promise<void>;
+  /**
+   * Messages of deferred with undone recipients in this domain go to incoming, due now; all throttles are lifted
+   * (`postqueue -s`).
+   *
+   * @returns how many
+   */
+  flushSite(domain: string): Promise<number>;
+  /** One message goes from deferred to incoming, due now, and lifts the throttles that it meets (`postqueue -i`). */
+  flushMessage(id: QueueId): Promise<"moved" | "not deferred">;
 }
 
 // ------------------------------------------------------------------------------------------------ store
@@ -492,6 +637,7 @@ export interface Store extends AsyncDisposable {
   scheduling(): Scheduling;
   delivering(options: { readonly concurrency: number }): Promise<Delivering>;
   looking(): Looking;
+  operating(): Operating;
   listen(
     queue: Exclude<BellQueue, "active">,
     options: { readonly concurrency: number },

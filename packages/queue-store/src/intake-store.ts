@@ -16,6 +16,7 @@ import { Coalescer } from "./coalescer.ts";
 import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
 import { StagedContentWriter } from "./content.ts";
 import type { CommitAnswer, ContentWriter, Intake, NewMessage } from "./contract.ts";
+import { InFlow } from "./in-flow.ts";
 import { storeError, whenOpen } from "./redis-connection.ts";
 import { loadScript, runScript } from "./script.ts";
 import { asArray, asWord } from "./script-reply.ts";
@@ -34,6 +35,7 @@ export class IntakeStore implements Intake {
   readonly #parts: StoreParts;
   readonly #redis: Redis;
   readonly #contentRedis: Redis;
+  readonly #flow = new InFlow();
   readonly #commits: Coalescer<NewMessage, Committed>;
   /** Open for the first time, or given up on: from then on a connection that is down is down. */
   #opening: Promise<unknown> | undefined;
@@ -55,6 +57,10 @@ export class IntakeStore implements Intake {
   refusal(): "unreachable" | "full" | "identity" | undefined {
     const isUp = this.#redis.status === "ready";
     return isUp || this.#opening !== undefined ? this.#parts.monitor.refusal() : "unreachable";
+  }
+
+  flowIsDry(): boolean {
+    return this.#flow.isDry();
   }
 
   #assertOpen(): void {

@@ -29,6 +29,7 @@ function parseFeedback(kind: string, status: string, reason: string): SiteFeedba
 /** One line of an entry; undefined when it is not one of ours. */
 export function parseEvent(line: string): LeaderEvent | undefined {
   const [kind = "", rawId = "", number = "", generation = "", end = "", ...rest] = line.split("\t");
+  if (kind === "flush" || kind === "unthrottle") return { kind };
   const id = checkedId(rawId);
   if (id === undefined) return undefined;
   if (kind === "left" || kind === "reported") return { kind, id };

@@ -9,11 +9,14 @@ import type { MessageQueue, QueueId } from "@postmq/vocabulary";
 import { readContent } from "./content.ts";
 import type {
   ContentRef,
+  DestinationReport,
   ListedMessage,
   ListPage,
   Looking,
+  OpenRequest,
   QshapeRow,
   QueueDepth,
+  SchedulerReport,
 } from "./contract.ts";
 import { checkedId, parseEnvelope } from "./packing.ts";
 import { asArray, asNumber, asRecipients, asText } from "./script-reply.ts";
@@ -174,6 +177,19 @@ export class LookingStore implements Looking {
         );
       }
     }
+  }
+
+  async scheduler(): Promise<SchedulerReport | undefined> {
+    return undefined;
+  }
+  async destinations(): Promise<{ readonly destinations: readonly DestinationReport[] }> {
+    return { destinations: [] };
+  }
+  async destinationsNamed(): Promise<readonly DestinationReport[]> {
+    return [];
+  }
+  async openRequests(): Promise<readonly OpenRequest[]> {
+    return [];
   }
 
   readContent(content: ContentRef): AsyncIterable<Buffer> {

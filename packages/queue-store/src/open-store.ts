@@ -23,6 +23,7 @@ import { instanceKeys } from "./instance-keys.ts";
 import { IntakeStore } from "./intake-store.ts";
 import { LeadershipStore } from "./leadership-store.ts";
 import { LookingStore } from "./looking-store.ts";
+import { OperatingStore } from "./operating-store.ts";
 import { connect, redactedUrl, storeError } from "./redis-connection.ts";
 import type { ConnectionKind } from "./redis-connection.ts";
 import { ReportingStore } from "./reporting-store.ts";
@@ -43,6 +44,8 @@ export type StoreOptions = {
   readonly leaseMs: number;
   /** crash_limit. */
   readonly crashLimit?: number;
+  /** default_process_limit: in-flow tokens (S33). */
+  readonly processLimit?: number;
   /** How long to try to reach Redis. */
   readonly connectTimeoutMs?: number;
   /** Told of notable things: reconnects, durability, BullMQ's errors. Never given content or secrets. */
@@ -54,6 +57,7 @@ export type StoreOptions = {
 
 const defaultConnectTimeoutMs = 10_000;
 const defaultCrashLimit = 3;
+const defaultProcessLimit = 100;
 /** The same trouble of a connection is told once in this time. */
 const repeatNoticeMs = 5000;
 
@@ -99,6 +103,10 @@ class OpenedStore implements Store {
 
   looking(): LookingStore {
     return new LookingStore(this.#parts);
+  }
+
+  operating(): OperatingStore {
+    return new OperatingStore(this.#parts);
   }
 
   listen(
@@ -203,6 +211,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     heartbeatMs: options.heartbeatMs,
     leaseMs: options.leaseMs,
     crashLimit: options.crashLimit ?? defaultCrashLimit,
+    processLimit: options.processLimit ?? defaultProcessLimit,
     connect: connectNamed,
     onClose: (stop) => stops.push(stop),
   };

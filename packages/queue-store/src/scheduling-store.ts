@@ -8,6 +8,7 @@ import { enhancedStatus, panic } from "@postmq/vocabulary";
 import type { QueueId, RecipientOutcome, RequestName } from "@postmq/vocabulary";
 import type {
   DeliveryBell,
+  DestinationReport,
   Fence,
   ImportedMessage,
   LeaderEvents,
@@ -190,6 +191,9 @@ export class SchedulingStore implements Scheduling {
         attempts: asNumber(attempts),
         crashes: asNumber(crashes),
         isFinished: finished === "1",
+        isForceExpired: false,
+        wasWarned: false,
+        isUnthrottling: false,
         isMoreBehind: isMoreBehind === 1,
         openRequests: flat
           .flatMap((text, i) => (i % 2 === 1 ? [unpackRequest(id, Number(flat[i - 1]), text)] : []))
@@ -353,6 +357,21 @@ export class SchedulingStore implements Scheduling {
       if (step === 0) return moved;
       moved += step;
     }
+  }
+
+  async pendingFlush(): Promise<number | undefined> {
+    return undefined;
+  }
+  async endFlush(): Promise<void> {}
+  async recall(): Promise<number> {
+    return 0;
+  }
+  async mendDue(): Promise<string | undefined> {
+    return undefined;
+  }
+  async publish(): Promise<void> {}
+  async readDestinations(): Promise<readonly DestinationReport[]> {
+    return [];
   }
 
   startEvents(): Promise<void> {

@@ -17,6 +17,8 @@ export type StoreParts = {
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly crashLimit: number;
+  /** In-flow tokens in all (S33). */
+  readonly processLimit: number;
   /** Opens a connection that the store closes. */
   readonly connect: (kind: ConnectionKind, name: string) => Redis;
   /** Registers something to be stopped when the store closes, before its connections. */

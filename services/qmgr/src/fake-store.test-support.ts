@@ -7,6 +7,7 @@
 import assert from "node:assert/strict";
 import type {
   DeliveryBell,
+  DestinationReport,
   Fence,
   ImportedMessage,
   Leadership,
@@ -14,7 +15,9 @@ import type {
   LeaderEvents,
   NewRequest,
   OpenRequest,
+  Operating,
   ReportKind,
+  SchedulerReport,
   Scheduling,
   SettleAnswer,
   Settlement,
@@ -55,10 +58,27 @@ export type FakeRecord = {
   crashes: number;
   lastCrash?: string;
   dueMs: number;
+  /** The index of due times names it; `mendDue` sees to that. */
+  isInDueIndex: boolean;
+  /** When it entered the queue it is in. */
+  enteredMs: number;
   owed: ReportKind | undefined;
   isFinished: boolean;
+  isForceExpired: boolean;
+  wasWarned: boolean;
+  isUnthrottling: boolean;
   attempts: number;
 };
+
+/** What the leader published last. */
+export type Published = {
+  readonly scheduler: SchedulerReport;
+  readonly changed: readonly DestinationReport[];
+  readonly gone: readonly string[];
+};
+
+/** qmgr_message_recipient_minimum. */
+const defaultMinRecipients = 10;
 
 /** A delivery job that a worker runs. */
 export type RunningJob = {
@@ -69,7 +89,7 @@ export type RunningJob = {
   readonly key: string;
 };
 
-export class FakeStore implements Scheduling, Leadership {
+export class FakeStore implements Scheduling, Leadership, Operating {
   nowMs = 1_000_000;
   readonly records = new Map<QueueId, FakeRecord>();
   readonly bells: DeliveryBell[] = [];
@@ -86,6 +106,14 @@ export class FakeStore implements Scheduling, Leadership {
   isFull = false;
   holder: Fence | undefined;
   fence = 0;
+  /** The last report, and all destinations as those who look on see them. */
+  published: Published | undefined;
+  readonly destinations = new Map<string, DestinationReport>();
+  /** Messages that wait for room at a destination, by its name. */
+  readonly surplus = new Map<string, Set<QueueId>>();
+  /** When the flush was asked for that is not yet carried out. */
+  flushMs: number | undefined;
+  #publisher: Fence | undefined;
   #events: LeaderEvent[] = [];
   #hasGap = false;
   #arrival = Promise.withResolvers<void>();
@@ -112,8 +140,13 @@ export class FakeStore implements Scheduling, Leadership {
       lastRequest: 0,
       crashes: 0,
       dueMs: 0,
+      isInDueIndex: false,
+      enteredMs: this.nowMs,
       owed: undefined,
       isFinished: false,
+      isForceExpired: false,
+      wasWarned: false,
+      isUnthrottling: false,
       attempts: 0,
     });
     return id;
@@ -188,18 +221,55 @@ export class FakeStore implements Scheduling, Leadership {
   move(id: QueueId, queue: "hold" | "incoming"): void {
     const record = this.record(id);
     if (record.queue === "active") this.#tell({ kind: "left", id });
-    record.queue = queue;
-    record.generation += 1;
+    this.#enter(record, queue);
   }
 
-  /** The bounce service queues the report that is owed. */
+  #enter(record: FakeRecord, queue: FakeRecord["queue"]): void {
+    record.queue = queue;
+    record.generation += 1;
+    record.enteredMs = this.nowMs;
+    record.isInDueIndex = queue === "deferred";
+  }
+
+  /** Operators flush the whole queue. */
+  async flushAll(): Promise<void> {
+    // The moment passes: what is deferred from now on entered later.
+    this.nowMs += 1;
+    this.flushMs = this.nowMs;
+    this.#tell({ kind: "flush" });
+  }
+
+  async flushSite(domain: string): Promise<number> {
+    const found = [...this.records.values()].filter(
+      ({ queue, recipients }) =>
+        queue === "deferred" &&
+        recipients.some(
+          ({ address, state }) =>
+            isUndone(state) && address.toLowerCase().endsWith(`@${domain.toLowerCase()}`),
+        ),
+    );
+    for (const record of found) this.#enter(record, "incoming");
+    this.#tell({ kind: "unthrottle" });
+    return found.length;
+  }
+
+  async flushMessage(id: QueueId): Promise<"moved" | "not deferred"> {
+    const record = this.records.get(id);
+    if (record?.queue !== "deferred") return "not deferred";
+    this.#enter(record, "incoming");
+    record.isUnthrottling = true;
+    return "moved";
+  }
+
+  /** The bounce service queues the report that is owed, or finds that nobody wants it. */
   report(id: QueueId): void {
     const record = this.record(id);
-    for (const recipient of record.recipients) {
+    for (const recipient of record.owed === "delay" ? [] : record.recipients) {
       const isDue = record.owed === "expired" && recipient.state.kind === "deferred";
       if (recipient.state.kind === "failed" || isDue) recipient.state = { kind: "done" };
     }
     if (record.owed === "expired") record.isFinished = true;
+    if (record.owed === "delay") record.wasWarned = true;
     record.owed = undefined;
     if (record.queue === "active") this.#tell({ kind: "reported", id });
   }
@@ -266,18 +336,29 @@ export class FakeStore implements Scheduling, Leadership {
     readonly from: "incoming" | "deferred";
     readonly maxMessages: number;
     readonly maxRecipients: number;
+    readonly maxRecipientsInAll?: number;
+    readonly minRecipients?: number;
+    readonly enteredBeforeMs?: number;
   }): Promise<readonly ImportedMessage[]> {
     await this.#call(`import ${options.from}`, options.fence);
-    const ready = [...this.records.values()].filter(
-      (record) =>
-        record.queue === options.from &&
-        (options.from === "incoming" || record.dueMs <= this.nowMs),
-    );
+    const { from, enteredBeforeMs, maxRecipients } = options;
+    const isReady = (record: FakeRecord): boolean => {
+      if (record.queue !== from) return false;
+      if (from === "incoming") return true;
+      if (enteredBeforeMs !== undefined) return record.enteredMs < enteredBeforeMs;
+      return record.isInDueIndex && record.dueMs <= this.nowMs;
+    };
+    const ready = [...this.records.values()].filter(isReady);
+    if (enteredBeforeMs !== undefined) ready.sort((a, b) => a.enteredMs - b.enteredMs);
+    let left = options.maxRecipientsInAll ?? Number.POSITIVE_INFINITY;
     return ready.slice(0, options.maxMessages).map((record) => {
-      record.queue = "active";
-      record.generation += 1;
+      this.#enter(record, "active");
       dropQueued(record);
-      return this.#imported(record, options.maxRecipients);
+      const least = Math.min(options.minRecipients ?? defaultMinRecipients, maxRecipients);
+      const message = this.#imported(record, Math.max(least, Math.min(left, maxRecipients)));
+      record.isUnthrottling = false;
+      left -= message.recipients.length;
+      return message;
     });
   }
 
@@ -297,6 +378,9 @@ export class FakeStore implements Scheduling, Leadership {
       attempts: record.attempts,
       crashes: record.crashes,
       isFinished: record.isFinished,
+      isForceExpired: record.isForceExpired,
+      wasWarned: record.wasWarned,
+      isUnthrottling: record.isUnthrottling,
       isMoreBehind: false,
       openRequests: [...record.requests].map(([number, request]) =>
         open(record.id, number, request),
@@ -429,19 +513,19 @@ export class FakeStore implements Scheduling, Leadership {
         return "done";
       case "defer":
         if (undone + failed === 0) return "unfinished";
-        record.queue = "deferred";
-        record.generation += 1;
+        this.#enter(record, "deferred");
         record.dueMs = settlement.dueMs;
         record.owed = undefined;
+        if (settlement.surplusOf !== undefined) this.#addSurplus(settlement.surplusOf, record.id);
         if (settlement.countAttempt) record.attempts += 1;
         return "done";
       case "report":
         if (settlement.kind === "failure" && failed === 0) return "unfinished";
+        if (settlement.kind === "delay" && undone === 0) return "unfinished";
         record.owed = settlement.kind;
         return "done";
       case "corrupt":
-        record.queue = "corrupt";
-        record.generation += 1;
+        this.#enter(record, "corrupt");
         this.ended.set(record.id, "corrupt");
         return "done";
     }
@@ -469,11 +553,68 @@ export class FakeStore implements Scheduling, Leadership {
     await this.#call("reopenActive", fence);
     const active = [...this.records.values()].filter(({ queue }) => queue === "active");
     for (const record of active) {
-      record.queue = "incoming";
-      record.generation += 1;
+      this.#enter(record, "incoming");
+      record.owed = undefined;
       dropQueued(record);
     }
     return active.length;
+  }
+
+  async pendingFlush(): Promise<number | undefined> {
+    await this.#call("pendingFlush");
+    return this.flushMs;
+  }
+
+  async endFlush(fence: Fence, requestedMs: number): Promise<void> {
+    await this.#call("endFlush", fence);
+    if (this.flushMs === requestedMs) this.flushMs = undefined;
+  }
+
+  #addSurplus(name: string, id: QueueId): void {
+    const ids = this.surplus.get(name) ?? new Set();
+    ids.add(id);
+    this.surplus.set(name, ids);
+  }
+
+  async recall(fence: Fence, destination: string, most: number): Promise<number> {
+    await this.#call("recall", fence);
+    const ids = this.surplus.get(destination) ?? new Set();
+    const byArrival = [...ids].sort(
+      (a, b) => arrival(this.records.get(a)) - arrival(this.records.get(b)),
+    );
+    let recalled = 0;
+    for (const id of byArrival) {
+      if (recalled === most) break;
+      ids.delete(id);
+      const record = this.records.get(id);
+      if (record?.queue !== "deferred") continue;
+      record.dueMs = this.nowMs;
+      record.isInDueIndex = true;
+      recalled += 1;
+    }
+    return recalled;
+  }
+
+  async mendDue(fence: Fence, _cursor: string): Promise<string | undefined> {
+    await this.#call("mendDue", fence);
+    for (const record of this.records.values()) {
+      if (record.queue === "deferred") record.isInDueIndex = true;
+    }
+    return undefined;
+  }
+
+  async publish(fence: Fence, report: Published): Promise<void> {
+    await this.#call("publish", fence);
+    if (this.#publisher !== fence) this.destinations.clear();
+    this.#publisher = fence;
+    this.published = report;
+    for (const one of report.changed) this.destinations.set(one.name, one);
+    for (const name of report.gone) this.destinations.delete(name);
+  }
+
+  async readDestinations(): Promise<readonly DestinationReport[]> {
+    await this.#call("readDestinations");
+    return [...this.destinations.values()];
   }
 
   async readEvents(waitMs: number): Promise<LeaderEvents> {
@@ -533,6 +674,10 @@ function dropQueued(record: FakeRecord): void {
   for (const [number, request] of record.requests) {
     if (request.state === "queued") record.requests.delete(number);
   }
+}
+
+function arrival(record: FakeRecord | undefined): number {
+  return record?.createdMs ?? 0;
 }
 
 function isUndone(state: RecipientState): boolean {
