@@ -7,14 +7,18 @@ export {
   readSettings,
   transportParameter,
 } from "./load-parameters.ts";
-export type {
-  Parameters,
-  ParameterSource,
-  Setting,
-  Settings,
-  TransportSuffix,
-} from "./load-parameters.ts";
+export type { Parameters, ParameterSource, Setting, Settings } from "./load-parameters.ts";
 export { splitList } from "./parameter-kinds.ts";
-export type { ParameterKind, ParameterReader, ParameterRow } from "./parameter-kinds.ts";
+export type {
+  ConcurrencyFeedback,
+  ParameterKind,
+  ParameterReader,
+  ParameterRow,
+} from "./parameter-kinds.ts";
 export { parameterTable } from "./parameters.ts";
 export type { ParameterName } from "./parameters.ts";
+export type {
+  TransportOverrides,
+  TransportSuffix,
+  TransportValue,
+} from "./transport-parameters.ts";

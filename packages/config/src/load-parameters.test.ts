@@ -6,6 +6,7 @@ import { after, before, describe, it } from "node:test";
 import { isPostmqError } from "@postmq/vocabulary";
 import { loadParameters, parseTransports, transportParameter } from "./load-parameters.ts";
 import type { Parameters } from "./load-parameters.ts";
+import type { TransportSuffix } from "./transport-parameters.ts";
 import { parameterTable } from "./parameters.ts";
 
 const surroundings = { hostName: "mx1.example.org", interfaceAddresses: ["127.0.0.1", "::1"] };
@@ -95,8 +96,8 @@ describe("loadParameters", () => {
 
   it("warns of a parameter of postmq's own that nobody reads yet", () => {
     const warnings: string[] = [];
-    load("fair_share_key = client", {}, { warnings });
-    assert.match(warnings.join(), /fair_share_key has no effect/);
+    load("destination_grouping = mx", {}, { warnings });
+    assert.match(warnings.join(), /destination_grouping has no effect/);
   });
 
   it("takes a helper's name that another value refers to, as Postfix does", () => {
@@ -201,10 +202,48 @@ describe("loadParameters", () => {
     assert.match(refusal("slwo_destination_concurrency_limit = 2"), /slwo_destination/);
   });
 
-  it("warns of a per-transport form that has no effect here", () => {
-    const warnings: string[] = [];
-    load("smtp_destination_rate_delay = 1s", {}, { warnings });
-    assert.match(warnings.join(), /smtp_destination_rate_delay/);
+  it("takes the per-transport form of every kind of parameter", () => {
+    const parameters = load(
+      "slow_initial_destination_concurrency = 2\nslow_destination_rate_delay = 1m\n" +
+        "slow_transport_rate_delay = 2\nslow_destination_concurrency_negative_feedback = 1/concurrency\n" +
+        "default_delivery_slot_discount = 40\nretry_delivery_slot_discount = 30",
+    );
+    const slow = (suffix: TransportSuffix) => transportParameter(parameters, "slow", suffix);
+    assert.equal(slow("initial_destination_concurrency"), 2);
+    assert.equal(slow("destination_rate_delay"), 60_000);
+    assert.equal(slow("transport_rate_delay"), 2000);
+    assert.equal(slow("delivery_slot_discount"), 40);
+    assert.deepEqual(slow("destination_concurrency_negative_feedback"), {
+      kind: "concurrency",
+      numerator: 1,
+    });
+    assert.equal(transportParameter(parameters, "smtp", "initial_destination_concurrency"), 5);
+    assert.equal(transportParameter(parameters, "retry", "delivery_slot_discount"), 30);
+  });
+
+  it("refuses a percentage above 100 and an in_flow_delay above 10 s", () => {
+    assert.match(refusal("smtp_delivery_slot_discount = 101"), /smtp_delivery_slot.*0 to 100/);
+    assert.match(refusal("in_flow_delay = 11s"), /in_flow_delay.*0s to 10s/);
+    assert.equal(load("in_flow_delay = 0").in_flow_delay, 0);
+  });
+
+  it("counts delay_warning_time in hours", () => {
+    assert.equal(load("delay_warning_time = 4").delay_warning_time, 4 * 3_600_000);
+  });
+
+  it("S27 takes feedback that is malformed or out of bounds as 1, with a warning", () => {
+    for (const written of ["1.5", "-1", "3/2", "2/concurrency", "1/0", "1/load", "much"]) {
+      const warnings: string[] = [];
+      const mainCf = `slow_destination_concurrency_positive_feedback = ${written}`;
+      const feedback = transportParameter(
+        load(mainCf, {}, { warnings }),
+        "slow",
+        "destination_concurrency_positive_feedback",
+      );
+      assert.deepEqual(feedback, { kind: "fixed", value: 1 }, written);
+      assert.equal(warnings.length, 1, written);
+      assert.match(warnings.join(), /slow_destination_concurrency_positive_feedback.*1 is used/);
+    }
   });
 
   it("P11 refuses smtpd_relay_restrictions without a guard, or with what it can't do", () => {

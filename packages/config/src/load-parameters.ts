@@ -19,17 +19,19 @@ import { parseMainCf } from "./main-cf.ts";
 import { BadValue } from "./parameter-kinds.ts";
 import type { ParameterRow, Surroundings } from "./parameter-kinds.ts";
 import { parameterTable } from "./parameters.ts";
-import type { ParameterName } from "./parameters.ts";
-import { readPostfixNames, splitTransportName } from "./postfix-names.ts";
+import type { ParameterName, ParameterValues } from "./parameters.ts";
+import { readPostfixNames } from "./postfix-names.ts";
+import { splitTransportName, transportParameterNames } from "./transport-parameters.ts";
+import type {
+  TransportOverrides,
+  TransportSuffix,
+  TransportValue,
+} from "./transport-parameters.ts";
 
-type ValueOf<Row> = Row extends ParameterRow<infer Value> ? Value : never;
-
-/** Every parameter of the table by its Postfix name: times in ms, sizes in bytes, lists as arrays. */
-export type Parameters = {
-  readonly [Name in ParameterName]: ValueOf<(typeof parameterTable)[Name]>;
-} & {
-  /** Per-transport settings by name (slow_destination_concurrency_limit); read by `transportParameter`. */
-  readonly transportOverrides: Readonly<Record<string, number>>;
+/** The values of all parameters. */
+export type Parameters = ParameterValues & {
+  /** Per-transport settings (slow_destination_concurrency_limit); read by `transportParameter`. */
+  readonly transportOverrides: TransportOverrides;
 };
 
 export type ParameterSource = {
@@ -72,7 +74,11 @@ export function loadParameters(source: ParameterSource): Parameters {
   const resolver = new Resolver(settings, surroundings);
   const values: Record<string, unknown> = {};
   for (const [name, row] of Object.entries<ParameterRow<unknown>>(parameterTable)) {
-    values[name] = parseRow(row, name, resolver, settings.configDirectory);
+    values[name] = parseRow(row, name, {
+      resolver,
+      configDirectory: settings.configDirectory,
+      onWarning: source.onWarning,
+    });
   }
   const parameters = values as unknown as Parameters;
   const transportOverrides = judgeNames(parameters, settings, resolver, source.onWarning);
@@ -80,21 +86,21 @@ export function loadParameters(source: ParameterSource): Parameters {
 }
 
 /**
- * The value of a parameter that can be set per transport: T_<suffix> if set, else default_<suffix>.
+ * The value of a parameter that can be set per transport: T_<suffix> if set, else default_<suffix> (or, for
+ * initial_destination_concurrency, the parameter of that name).
  *
  * e.g. `transportParameter(parameters, "slow", "destination_concurrency_limit")`.
  *
  * Source: postconf(5) "transport_destination_concurrency_limit".
  */
-export function transportParameter(
+export function transportParameter<Suffix extends TransportSuffix>(
   parameters: Parameters,
   transport: string,
-  suffix: TransportSuffix,
-): number {
-  return parameters.transportOverrides[`${transport}_${suffix}`] ?? parameters[`default_${suffix}`];
+  suffix: Suffix,
+): TransportValue<Suffix> {
+  const overrides: TransportOverrides[Suffix] = parameters.transportOverrides[suffix];
+  return overrides?.get(transport) ?? parameters[transportParameterNames[suffix]];
 }
-
-export type TransportSuffix = "destination_concurrency_limit" | "destination_recipient_limit";
 
 /** Names of `transports` with their kinds: `relay:smtp` is a transport relay of kind smtp. */
 export function parseTransports(
@@ -233,18 +239,22 @@ class Resolver {
   }
 }
 
-function parseRow<Value>(
-  row: ParameterRow<Value>,
-  name: string,
-  resolver: Resolver,
-  configDirectory: string,
-): Value {
+type Reading = {
+  readonly resolver: Resolver;
+  readonly configDirectory: string;
+  readonly onWarning: ((text: string) => void) | undefined;
+};
+
+function parseRow<Value>(row: ParameterRow<Value>, name: string, reading: Reading): Value {
   let written: string | undefined;
   try {
-    written = resolver.valueOf(name);
-    if (/[\0-\x08\x0a-\x1f\x7f]/.test(written)) throw new BadValue("it holds a control character");
-    const isRelativePath = row.kind === "path" && written !== "";
-    return row.parse(isRelativePath ? resolve(configDirectory, written) : written);
+    const text = reading.resolver.valueOf(name);
+    written = text;
+    if (/[\0-\x08\x0a-\x1f\x7f]/.test(text)) throw new BadValue("it holds a control character");
+    const isRelativePath = row.kind === "path" && text !== "";
+    return row.parse(isRelativePath ? resolve(reading.configDirectory, text) : text, (problem) =>
+      reading.onWarning?.(`parameter ${name} = ${JSON.stringify(text)}: ${problem}`),
+    );
   } catch (error) {
     if (!(error instanceof BadValue)) throw error;
     throw invalid(name, row.isSecret ? "(secret)" : written, error);
@@ -265,13 +275,14 @@ function judgeNames(
   settings: Settings,
   resolver: Resolver,
   onWarning: ((text: string) => void) | undefined,
-): Readonly<Record<string, number>> {
+): TransportOverrides {
   const postfixNames = readPostfixNames();
   const transports = [...parseTransports(parameters).keys(), ...builtInTransports];
   const referenced = new Set(
     [...settings.byName.values()].flatMap(({ value }) => referencedNames(value)),
   );
-  const overrides: Record<string, number> = {};
+  const reading = { resolver, configDirectory: settings.configDirectory, onWarning };
+  const overrides: { [Suffix in TransportSuffix]?: Map<string, unknown> } = {};
   for (const name of settings.byName.keys()) {
     if (Object.hasOwn(parameterTable, name)) {
       const row: ParameterRow<unknown> = parameterTable[name as ParameterName];
@@ -279,10 +290,11 @@ function judgeNames(
       continue;
     }
     const perTransport = splitTransportName(name, transports);
-    const row = perTransport && transportRow(perTransport.suffix);
-    if (row !== undefined) {
-      overrides[name] = parseRow(row, name, resolver, settings.configDirectory);
-    } else if (perTransport !== undefined || postfixNames.has(name)) {
+    if (perTransport !== undefined) {
+      const { transport, suffix } = perTransport;
+      const row: ParameterRow<unknown> = parameterTable[transportParameterNames[suffix]];
+      (overrides[suffix] ??= new Map()).set(transport, parseRow(row, name, reading));
+    } else if (postfixNames.has(name)) {
       if (!referenced.has(name)) onWarning?.(`parameter ${name} of Postfix has no effect here`);
     } else if (!referenced.has(name)) {
       throw new PostmqError(
@@ -292,16 +304,6 @@ function judgeNames(
       );
     }
   }
-  return Object.freeze(overrides);
-}
-
-function transportRow(suffix: string): ParameterRow<number> | undefined {
-  switch (suffix) {
-    case "destination_concurrency_limit":
-      return parameterTable.default_destination_concurrency_limit;
-    case "destination_recipient_limit":
-      return parameterTable.default_destination_recipient_limit;
-    default:
-      return undefined;
-  }
+  // A row's parse made each value, so each has the type of its suffix.
+  return Object.freeze(overrides as TransportOverrides);
 }

@@ -1,6 +1,17 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { BadValue, count, list, listen, share, size, splitList, time } from "./parameter-kinds.ts";
+import {
+  BadValue,
+  count,
+  feedback,
+  list,
+  listen,
+  share,
+  size,
+  splitList,
+  time,
+  weights,
+} from "./parameter-kinds.ts";
 
 const basics = { default: "", readBy: [], source: "", about: "" } as const;
 
@@ -55,6 +66,33 @@ describe("kinds of parameters", () => {
     ]);
     assert.throws(() => list(basics).parse("inline:{a=b"), /brace/);
     assert.throws(() => list(basics).parse("a}"), /brace/);
+  });
+
+  it("reads weights as key=number, numbers above 0", () => {
+    const { parse } = weights(basics);
+    assert.deepEqual(
+      [...parse("a.example=2, b=c=.5 d=10")],
+      [
+        ["a.example", 2],
+        ["b=c", 0.5],
+        ["d", 10],
+      ],
+    );
+    assert.equal(parse("").size, 0);
+    for (const text of ["a", "a=", "=1", "a=0", "a=-1", "a=x", "a=1 a=2"])
+      assert.throws(() => parse(text), BadValue, text);
+  });
+
+  it("S27 reads feedback as a number, n/m, n/concurrency or n/sqrt_concurrency", () => {
+    const { parse } = feedback(basics);
+    const fixed = (value: number) => ({ kind: "fixed", value });
+    assert.deepEqual(parse("1"), fixed(1));
+    assert.deepEqual(parse("0"), fixed(0));
+    assert.deepEqual(parse("0.25"), fixed(0.25));
+    assert.deepEqual(parse("1/8"), fixed(0.125));
+    assert.deepEqual(parse("3 / 4"), fixed(0.75));
+    assert.deepEqual(parse("1/concurrency"), { kind: "concurrency", numerator: 1 });
+    assert.deepEqual(parse(".5 / sqrt_concurrency"), { kind: "sqrtConcurrency", numerator: 0.5 });
   });
 
   it("takes host:port with IPv6 in brackets, and empty for off", () => {

@@ -21,6 +21,8 @@ export const parameterKinds = [
   "one of",
   "text",
   "list",
+  "weights",
+  "feedback",
   "listen",
   "path",
   "url",
@@ -61,7 +63,8 @@ export type ParameterRow<Value> = {
   readonly isPerTransport: boolean;
   /** Never shown; `$` is not expanded in it. */
   readonly isSecret: boolean;
-  readonly parse: (text: string) => Value;
+  /** onWarning hears of a value that is taken as another one. */
+  readonly parse: (text: string, onWarning?: (problem: string) => void) => Value;
 };
 
 /** A value that its kind refuses; the message says what would do. */
@@ -81,7 +84,7 @@ function row<Value>(
   kind: ParameterKind,
   basics: Basics,
   bounds: string,
-  parse: (text: string) => Value,
+  parse: ParameterRow<Value>["parse"],
 ): ParameterRow<Value> {
   return {
     kind,
@@ -262,6 +265,65 @@ export function list(
     basics.check?.(items);
     return items;
   });
+}
+
+/** Items `key=number`, separated by commas or spaces; a key's name may hold = itself. */
+export function weights(basics: Basics): ParameterRow<ReadonlyMap<string, number>> {
+  const bounds = "key=number, numbers above 0";
+  return row("weights", basics, bounds, (value) => {
+    const byKey = new Map<string, number>();
+    for (const item of splitList(value)) {
+      const match = /^(.+)=(\d{1,9}(?:\.\d{1,6})?|\.\d{1,6})$/.exec(item);
+      const key = match?.[1];
+      const weight = Number(match?.[2]);
+      if (key === undefined || !(weight > 0)) throw new BadValue(`"${item}" is not ${bounds}`);
+      if (byKey.has(key)) throw new BadValue(`"${key}" is in it twice`);
+      byKey.set(key, weight);
+    }
+    return byKey;
+  });
+}
+
+/**
+ * How much one delivery changes a destination's window: a number, or a number divided by the window or its square root.
+ *
+ * Source: spec S27; postconf(5) default_destination_concurrency_positive_feedback.
+ */
+export type ConcurrencyFeedback =
+  | { readonly kind: "fixed"; readonly value: number }
+  | { readonly kind: "concurrency" | "sqrtConcurrency"; readonly numerator: number };
+
+/**
+ * Concurrency feedback: `number`, `number/number`, `number/concurrency`, `number/sqrt_concurrency`, from 0 to 1.
+ *
+ * What is malformed or out of bounds warns and counts as 1, as in Postfix.
+ *
+ * Source: spec S27; Postfix src/qmgr/qmgr_feedback.c.
+ */
+export function feedback(basics: Basics): ParameterRow<ConcurrencyFeedback> {
+  const bounds = "number, n/m, n/concurrency or n/sqrt_concurrency, 0 to 1";
+  return row("feedback", basics, bounds, (value, onWarning) => {
+    const read = parseFeedback(value);
+    if (read !== undefined) return read;
+    onWarning?.(`it must be ${bounds}; 1 is used`);
+    return { kind: "fixed", value: 1 };
+  });
+}
+
+/** undefined: malformed, or not from 0 to 1. */
+function parseFeedback(value: string): ConcurrencyFeedback | undefined {
+  const decimal = String.raw`\d{1,9}(?:\.\d{0,9})?|\.\d{1,9}`;
+  const match = new RegExp(
+    `^(${decimal})(?:\\s*/\\s*(${decimal}|concurrency|sqrt_concurrency))?$`,
+  ).exec(value.trim().toLowerCase());
+  if (match === null) return undefined;
+  const numerator = Number(match[1]);
+  const divisor = match[2];
+  const isNamed = divisor === "concurrency" || divisor === "sqrt_concurrency";
+  const base = divisor === undefined || isNamed ? numerator : numerator / Number(divisor);
+  if (!(base >= 0 && base <= 1)) return undefined;
+  if (!isNamed) return { kind: "fixed", value: base };
+  return { kind: divisor === "concurrency" ? "concurrency" : "sqrtConcurrency", numerator };
 }
 
 /** host:port to listen on; an IPv6 address in brackets; port 0 for any free one; empty: off. */

@@ -13,6 +13,7 @@ import { serviceNames } from "@postmq/vocabulary";
 import {
   BadValue,
   count,
+  feedback,
   list,
   listen,
   oneOf,
@@ -23,9 +24,10 @@ import {
   size,
   text,
   time,
+  weights,
   yesNo,
 } from "./parameter-kinds.ts";
-import type { ComputedDefault } from "./parameter-kinds.ts";
+import type { ComputedDefault, ParameterRow } from "./parameter-kinds.ts";
 
 /** Ports of `metrics_listen` on one machine. Source: DESIGN §7. */
 const metricsPorts: Readonly<Record<string, number>> = {
@@ -279,8 +281,9 @@ export const parameterTable = {
     default: "300s",
     min: "1s",
     readBy: ["qmgr"],
-    source: "postconf(5)",
-    about: "Deferred messages are due at whole multiples of this, as Postfix's queue runs are.",
+    source: "postconf(5); Departs: no pass is waited for; spec S6",
+    about:
+      "Period of the full pass over deferred that finds what was missed; a message is tried when it is due.",
   }),
   qmgr_message_active_limit: count({
     default: "20000",
@@ -296,19 +299,196 @@ export const parameterTable = {
     source: "postconf(5)",
     about: "Recipients that the scheduler holds in memory at most.",
   }),
+  qmgr_message_recipient_minimum: count({
+    default: "10",
+    min: 1,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S4",
+    about: "Recipients of any message that are always read, however many are in memory.",
+  }),
+  default_recipient_limit: count({
+    default: "20000",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "Recipients of a transport's messages in memory at most.",
+  }),
+  default_extra_recipient_limit: count({
+    default: "1000",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "Recipients beyond default_recipient_limit, for messages that overtake others.",
+  }),
+  default_recipient_refill_limit: count({
+    default: "100",
+    min: 1,
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "More of a message's recipients are read when there is room for this many.",
+  }),
+  default_recipient_refill_delay: time({
+    default: "5s",
+    min: "1s",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5)",
+    about: "More of a message's recipients are read after this time, if there is room for any.",
+  }),
   default_destination_concurrency_limit: count({
     default: "20",
     isPerTransport: true,
     readBy: ["qmgr"],
-    source: "postconf(5)",
+    source: "postconf(5); spec S23",
     about: "Deliveries to one destination at once at most; 0: no limit.",
+  }),
+  initial_destination_concurrency: count({
+    default: "5",
+    min: 1,
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S23",
+    about: "Deliveries to one destination at once to begin with.",
+  }),
+  default_destination_concurrency_positive_feedback: feedback({
+    default: "1",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S27",
+    about: "How much a delivery without trouble of the site widens the destination's window.",
+  }),
+  default_destination_concurrency_negative_feedback: feedback({
+    default: "1",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S27",
+    about: "How much a delivery that met trouble of the site narrows the destination's window.",
+  }),
+  default_destination_concurrency_failed_cohort_limit: count({
+    default: "1",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S26",
+    about:
+      "Windows full of failures in a row after which a destination counts as dead; 0: never dead.",
   }),
   default_destination_recipient_limit: count({
     default: "50",
     isPerTransport: true,
     readBy: ["qmgr"],
+    source: "postconf(5); spec S17",
+    about:
+      "Recipients in one delivery request at most; 0: no limit; 1: limits hold per recipient, not per domain.",
+  }),
+  default_destination_rate_delay: time({
+    default: "0s",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S30",
+    about: "Rest of a destination after each delivery, which then go one at a time; 0: none.",
+  }),
+  default_transport_rate_delay: time({
+    default: "0s",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S30",
+    about: "Rest of a whole transport after each delivery, whatever the destination; 0: none.",
+  }),
+  default_delivery_slot_cost: count({
+    default: "5",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S21",
+    about: "Deliveries of a message that let one of another overtake it; 0 or 1: none overtakes.",
+  }),
+  default_delivery_slot_loan: count({
+    default: "3",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S21",
+    about: "Slots that a message may have in advance, to overtake earlier.",
+  }),
+  default_delivery_slot_discount: count({
+    default: "50",
+    max: 100,
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S21",
+    about: "Percent of the slots that a message needs no more to overtake.",
+  }),
+  default_minimum_delivery_slots: count({
+    default: "3",
+    isPerTransport: true,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S21",
+    about: "A message that can't earn this many slots is never overtaken.",
+  }),
+  transport_retry_time: time({
+    default: "60s",
+    min: "1s",
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S35",
+    about: "Rest of a transport that could not be used.",
+  }),
+  defer_transports: list({
+    default: "",
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S36",
+    about: "Transports whose mail stays deferred until it is flushed.",
+  }),
+  delay_warning_time: time({
+    default: "0h",
+    unit: "h",
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S13",
+    about: "Age at which the sender is told that a message is still in the queue; 0: never.",
+  }),
+  confirm_delay_cleared: yesNo({
+    default: "no",
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S13",
+    about: "A sender who was warned of a delay is told when the message got through.",
+  }),
+  qmgr_clog_warn_time: time({
+    default: "300s",
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S31",
+    about: "Shortest time between two warnings that one destination fills active; 0: no warnings.",
+  }),
+  daemon_timeout: time({
+    default: "18000s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec S35",
+    about: "Longest time that a delivery may take.",
+  }),
+  destination_concurrency_feedback_debug: yesNo({
+    default: "no",
+    readBy: ["qmgr"],
     source: "postconf(5)",
-    about: "Recipients in one delivery request at most; 0: no limit.",
+    about: "Logs how the windows of destinations change.",
+  }),
+  default_process_limit: count({
+    default: "100",
+    min: 1,
+    readBy: ["qmgr"],
+    source: "postconf(5); spec S33; Departs: starts no processes",
+    about: "Messages that may come in ahead of the scheduler before in_flow_delay slows intake.",
+  }),
+  in_flow_delay: time({
+    default: "1s",
+    max: "10s",
+    readBy: ["smtpd", "cleanup"],
+    source: "postconf(5); spec S33",
+    about:
+      "How long a new message waits while the scheduler is behind with new mail; 0: not at all.",
+  }),
+  fast_flush_domains: list({
+    default: "$relay_domains",
+    readBy: ["commands"],
+    source: "postconf(5)",
+    about: "Domains whose mail can be flushed with `postqueue -s`.",
   }),
 
   // --------------------------------------------------------------------------------------------- content
@@ -567,6 +747,18 @@ export const parameterTable = {
     source: "postconf(5)",
     about: "A server that greets with 5xx is skipped, and the next one tried.",
   }),
+  smtp_connection_cache_on_demand: yesNo({
+    default: "yes",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec S32",
+    about: "Keeps connections to a destination whose deliveries come back to back.",
+  }),
+  smtp_connection_cache_destinations: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Domains and next hops whose connections are always kept.",
+  }),
   smtp_connection_cache_time_limit: time({
     default: "2s",
     readBy: ["smtp-delivery"],
@@ -663,6 +855,12 @@ export const parameterTable = {
     source: "postconf(5)",
     about: "Users who may submit with sendmail.",
   }),
+  authorized_flush_users: list({
+    default: "static:anyone",
+    readBy: ["commands"],
+    source: "postconf(5)",
+    about: "Users who may flush the queue.",
+  }),
   authorized_mailq_users: list({
     default: "static:anyone",
     readBy: ["commands"],
@@ -751,13 +949,13 @@ export const parameterTable = {
   }),
   fair_share_key: oneOf(["none", "sender_domain", "sasl_username", "client", "tag"], {
     default: "none",
-    readBy: [],
+    readBy: ["qmgr"],
     source: "postmq",
     about: "Whose turns are balanced within a transport.",
   }),
-  fair_share_weights: list({
+  fair_share_weights: weights({
     default: "",
-    readBy: [],
+    readBy: ["qmgr"],
     source: "postmq",
     about: "Weight per key of fair_share_key; 1 if absent.",
   }),
@@ -784,3 +982,10 @@ export const parameterTable = {
 } as const;
 
 export type ParameterName = keyof typeof parameterTable;
+
+type ValueOf<Row> = Row extends ParameterRow<infer Value> ? Value : never;
+
+/** Every parameter of the table by its Postfix name: times in ms, sizes in bytes, lists as arrays. */
+export type ParameterValues = {
+  readonly [Name in ParameterName]: ValueOf<(typeof parameterTable)[Name]>;
+};
