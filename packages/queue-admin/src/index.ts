@@ -1,3 +1,7 @@
+export { explain } from "./explain.ts";
+export type { Explanation } from "./explain.ts";
+export { explainCauses } from "./explain-destination.ts";
+export type { DestinationReason, MessageDestination } from "./explain-destination.ts";
 export { listMessages } from "./listing.ts";
 export { mailqText } from "./mailq-text.ts";
 export { postqueueJsonLine } from "./postqueue-json.ts";
