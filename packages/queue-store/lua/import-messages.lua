@@ -1,15 +1,18 @@
 #!lua flags=allow-oom
 --[[
-  import-messages: the scheduler opens messages: the oldest of incoming, or those of deferred that are due.
+  import-messages: the scheduler opens messages: the oldest of incoming, those of deferred that are due, or, for a
+  flush, all that entered deferred before a moment.
 
-  KEYS[1] index read   ARGV prefix, fence, from ('incoming' | 'deferred'), most messages, most recipients of each, crash limit
+  KEYS[1] index read   ARGV prefix, fence, from ('incoming' | 'deferred'), most messages, most recipients of each, crash limit,
+          most recipients of all together or '', those read of each even then, entered before ms or '', in-flow tokens in all
   Returns, per message: {id, generation, arrival, created, envelope, size, n, u, fl, attempts, crashes, fin, next,
-          {number, value, state …}, {request number, request …}, 1 if more may be there at once}; or {id, reason} for
-          one moved to corrupt, or {id} for one that is in another queue.
+          {number, value, state …}, {request number, request …}, 1 if more may be there at once, x, wd, ut}; or {id, reason}
+          for one moved to corrupt, or {id} for one that is in another queue.
   The ids stand in `opening` until the next import or close-import: a leader that dies over them leaves a count, and
   such a message is then imported alone (DESIGN §3, "opened, not closed").
-  Ends or renews `looking`: see include/opening.
-  Source: spec queues.md §3.5, S1 to S4; DESIGN §4.
+  Ends or renews `looking`: see include/opening. Each of incoming gives an in-flow token back, the end of the scan all.
+  A flush by entry ends by itself: what comes back to deferred has entered later.
+  Source: spec queues.md §3.5, S1 to S4, S33; scheduling.md §11; DESIGN §4.
 ]]
 -- @include base
 -- @include fence
@@ -17,22 +20,28 @@
 -- @include records
 -- @include corrupt
 -- @include opening
+-- @include flow
+-- @include surplus
 close_opening()
 local from, most, most_recipients, limit = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local least = math.min(tonumber(ARGV[8]), most_recipients)
+local left = tonumber(ARGV[7]) or math.huge
 local ids
 if from == 'incoming' then
   ids = call('ZRANGE', P .. ':e:incoming', 0, most - 1)
+elseif ARGV[9] ~= '' then
+  ids = call('ZRANGEBYSCORE', P .. ':e:deferred', '-inf', '(' .. ARGV[9], 'LIMIT', 0, most)
 else
   ids = call('ZRANGEBYSCORE', P .. ':due', '-inf', digits(now_ms), 'LIMIT', 0, most)
 end
 
-local function undone_recipients(id, total, rr, rg, only, only_state)
+local function undone_recipients(id, total, rr, rg, only, only_state, limit_of_it)
   if total == 1 then
     if not only or is_done(only_state, rr) then return 1, {} end
     return 1, { 0, only, only_state or '' }
   end
   local found, number = {}, 0
-  while number < total and #found < most_recipients * 3 do
+  while number < total and #found < limit_of_it * 3 do
     local fields, to = {}, math.min(total - 1, number + 199)
     local key = recipient_key(id, number, rg)
     for i = number, to do
@@ -42,7 +51,7 @@ local function undone_recipients(id, total, rr, rg, only, only_state)
     local values = redis.pcall('HMGET', key, unpack(fields))
     if values.err then return total, found end
     local i = number
-    while i <= to and #found < most_recipients * 3 do
+    while i <= to and #found < limit_of_it * 3 do
       local value, state = values[(i - number) * 2 + 1], values[(i - number) * 2 + 2]
       if value and not is_done(state, rr) then
         found[#found + 1] = i
@@ -81,10 +90,12 @@ local function forget_in_index(id)
 end
 
 local imported, opening, last = {}, {}, nil
+-- A suspect is imported alone: what is behind it was not looked at.
+local is_cut = false
 for _, id in ipairs(ids) do
   local key = record_key(id)
   local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'ct', 'e', 'sz', 'n', 'u', 'fl', 'a', 'cr', 'oc', 'fin', 'sd',
-    'ds', 'lg', 'rr', 'rg', 'o', '0', 's0')
+    'ds', 'lg', 'rr', 'rg', 'o', '0', 's0', 'x', 'wd', 'ut', 'sp')
   -- The record is the truth: an index that says otherwise is mended.
   local is_elsewhere = not v.err and v[1] and v[1] ~= from
   local why
@@ -99,7 +110,8 @@ for _, id in ipairs(ids) do
   end
   local next_number, recipients
   if not why and not is_elsewhere then
-    next_number, recipients = undone_recipients(id, tonumber(v[7]), v[17], v[18], v[20], v[21])
+    next_number, recipients = undone_recipients(id, tonumber(v[7]), v[17], v[18], v[20], v[21],
+      math.max(least, math.min(left, most_recipients)))
     if next_number >= tonumber(v[7]) and #recipients / 3 < tonumber(v[8]) and not v[13] then
       why = 'recipients are missing'
     end
@@ -112,6 +124,7 @@ for _, id in ipairs(ids) do
     local suspect = tonumber(v[12] or '0') > 0
     if suspect and last then
       last[16] = 1
+      is_cut = true
       break
     end
     local generation = digits(tonumber(v[2]) + 1)
@@ -120,17 +133,32 @@ for _, id in ipairs(ids) do
     call('HSET', key, 'q', 'active', 'g', generation, 'qe', digits(now_ms))
     if from == 'deferred' then
       zrem_later(P .. ':due', id)
-      call('HDEL', key, 'due')
+      if v[25] then zrem_later(surplus_key(v[25]), id) end
+      call('HDEL', key, 'due', 'sp')
     end
+    -- Told once.
+    if v[24] then call('HDEL', key, 'ut') end
+    left = left - #recipients / 3
     opening[#opening + 1] = id
     last = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
-      v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]), suspect and 1 or 0 }
+      v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]), suspect and 1 or 0,
+      v[22] or '', v[23] or '', v[24] or '' }
     imported[#imported + 1] = last
-    if suspect then break end
+    if suspect then
+      is_cut = true
+      break
+    end
   end
 end
 if #opening > 0 then begin_opening(ARGV[2], opening) end
 note_look(from, #opening > 0)
+if from == 'incoming' then
+  if #ids < most and not is_cut then
+    give_all_tokens()
+  else
+    give_tokens(#opening)
+  end
+end
 flush_indexes()
 flush_events()
 return imported

@@ -5,8 +5,9 @@
   KEYS[1] record of the message reported, then those of the report   ARGV prefix, identity, id, claim, kind, failed and undone as read, with a report ('1' | ''), the report as include/commit reads it
   Returns queued | stale | expired (its content stored ahead is gone). IDENTITY error as commit-messages.
   expired: the deferred recipients are returned too, and the message is finished (`fin`).
+  delay: no recipient's state changes; the record says that it was done (`wd`).
   Loaded twice: with a report it is refused at maxmemory, without one it drains (allow-oom).
-  Source: DESIGN §2 "bounce"; spec Q6, queues.md §3.7 a and d.
+  Source: DESIGN §2 "bounce"; spec Q6, S13, queues.md §3.7 a and d.
 ]]
 -- @include base
 -- @include indexes
@@ -29,8 +30,13 @@ if ARGV[7] == '1' then
   local answer = commit_one(read_commit())
   if answer ~= 'stored' then return answer == 'expired' and 'expired' or 'stale' end
 end
-call('HDEL', key, 'bw', 'cl', 'cc', 'fl')
-call('HSET', key, 'rr', digits(tonumber(v[6] or '0') + 1))
+call('HDEL', key, 'bw', 'cl', 'cc')
+if kind == 'delay' then
+  call('HSET', key, 'wd', '1')
+else
+  call('HDEL', key, 'fl')
+  call('HSET', key, 'rr', digits(tonumber(v[6] or '0') + 1))
+end
 call('ZREM', P .. ':owed', id)
 if kind == 'expired' then
   if not v[7] then

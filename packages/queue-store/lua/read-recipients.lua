@@ -2,7 +2,8 @@
 --[[
   read-recipients: recipients of a message with their states, from a number on.
 
-  KEYS[1] record   ARGV prefix, id, from, limit, which ('undone' | 'unreported' | 'owed': undone or unreported | 'all')
+  KEYS[1] record   ARGV prefix, id, from, limit, which ('undone' | 'unreported' | 'owed': undone or unreported |
+  'deferred': those that an attempt left undone | 'all')
   Returns {next number, {number, value, state or '', number, value, state …}}, or {-1} when there is no record.
   Source: DESIGN §3.
 ]]
@@ -27,7 +28,8 @@ while number < total and #found < limit * 3 and looked < 5000 do
     if value then
       local done, unreported = is_done(state, v[2])
       if which == 'all' or (which == 'undone' and not done) or (which == 'unreported' and unreported)
-        or (which == 'owed' and (not done or unreported)) then
+        or (which == 'owed' and (not done or unreported))
+        or (which == 'deferred' and state and string.sub(state, 1, 1) == 't') then
         found[#found + 1] = i
         found[#found + 1] = value
         found[#found + 1] = state or ''

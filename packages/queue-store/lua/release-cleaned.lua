@@ -2,20 +2,21 @@
 --[[
   release-cleaned: cleanup hands a message on: to incoming or hold with what it made of it, or away (discarded).
 
-  KEYS[1] record   ARGV prefix, generation, claim, then the message as include/commit reads it (queue 'gone': discard)
+  KEYS[1] record   ARGV prefix, generation, claim, in-flow tokens in all, then the message as include/commit reads it (queue 'gone': discard)
   Returns {moved | already (made by this claim before) | stale | expired (content stored ahead is gone), 1 if the
-          leader looks into incoming unrung}
+          leader looks into incoming unrung, 1 if no in-flow token is left, 0 if some are, -1 if none was taken}
   The old content, recipients and claim go in the same act. Safe to repeat.
-  Source: spec queues.md §3.4; DESIGN §3 "Moves".
+  Source: spec queues.md §3.4, S33, S34; DESIGN §3 "Moves".
 ]]
 -- @include base
 -- @include indexes
 -- @include records
 -- @include commit
 -- @include opening
-local function answer(word) return { word, leader_looks() } end
+-- @include flow
+local function answer(word, flow) return { word, leader_looks(), flow or -1 } end
 local generation, claim = ARGV[2], ARGV[3]
-cursor = 3
+cursor = 4
 local m = read_commit()
 local key = record_key(m.id)
 local v = call('HMGET', key, 'q', 'g', 'cl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'rn', 'by')
@@ -72,4 +73,4 @@ if m.is_inline then call('HSET', P .. ':c:' .. m.content, '0', m.inline) end
 if old_content ~= m.content then drop_content(old_content) end
 enter_queue(m.queue, m.id, v[4], m.sender_domain, m.summary, large)
 flush_indexes()
-return answer('moved')
+return answer('moved', take_tokens(m.queue == 'incoming' and 1 or 0, tonumber(ARGV[4])))

@@ -2,16 +2,19 @@
 --[[
   settle-messages: what the leader decides about messages of which no request is out.
 
-  KEYS  records   ARGV prefix, fence, then per message: id, generation, action, detail, count attempt ('1' | '')
+  KEYS  records   ARGV prefix, fence, then per message: id, generation, action, detail, count attempt ('1' | ''),
+        name of the destination for whose room it waits or ''
         action: remove | defer (detail: due ms) | report (detail: kind) | corrupt (detail: reason)
   Returns, per message: done | stale (moved by somebody else) | unfinished (work is left, or was recorded meanwhile)
-  Source: spec queues.md §3.7; Q6, Q7.
+  Source: spec queues.md §3.7; Q6, Q7, S13, S31.
 ]]
 -- @include base
 -- @include fence
 -- @include indexes
 -- @include records
 -- @include corrupt
+-- @include surplus
+local surplus_keys = {}
 
 local function remove(id, v)
   if not v[12] and (v[3] ~= '0' or (v[4] and v[4] ~= '0')) then return 'unfinished' end
@@ -21,7 +24,7 @@ local function remove(id, v)
   return 'done'
 end
 
-local function defer(id, v, due, count_attempt)
+local function defer(id, v, due, count_attempt, surplus_of)
   if v[3] == '0' and (not v[4] or v[4] == '0') then return 'unfinished' end
   local key = record_key(id)
   leave_queue('active', id, v[6], v[7], v[8])
@@ -33,18 +36,25 @@ local function defer(id, v, due, count_attempt)
     call('ZREM', P .. ':owed', id)
   end
   if count_attempt == '1' then call('HINCRBY', key, 'a', 1) end
+  if surplus_of ~= '' then
+    local hash = surplus_hash(surplus_of)
+    call('HSET', key, 'sp', hash)
+    zadd_later(surplus_key(hash), v[5], id)
+    surplus_keys[surplus_key(hash)] = true
+  end
   return 'done'
 end
 
 local function owe_report(id, v, kind)
   if kind == 'failure' and (not v[4] or v[4] == '0') then return 'unfinished' end
+  if kind == 'delay' and v[3] == '0' then return 'unfinished' end
   call('HSET', record_key(id), 'bw', kind)
   call('ZADD', P .. ':owed', now_ms, id)
   return 'done'
 end
 
 local answers = {}
-for i = 3, #ARGV, 5 do
+for i = 3, #ARGV, 6 do
   local id, action = ARGV[i], ARGV[i + 2]
   local v = redis.pcall('HMGET', record_key(id), 'q', 'g', 'u', 'fl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'fin', 'o', 'bw')
   local answer = 'stale'
@@ -54,7 +64,7 @@ for i = 3, #ARGV, 5 do
     elseif action == 'remove' then
       answer = remove(id, v)
     elseif action == 'defer' then
-      answer = defer(id, v, ARGV[i + 3], ARGV[i + 4])
+      answer = defer(id, v, ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
     elseif action == 'report' then
       answer = owe_report(id, v, ARGV[i + 3])
     else
@@ -64,4 +74,5 @@ for i = 3, #ARGV, 5 do
   answers[#answers + 1] = answer
 end
 flush_indexes()
+for key in pairs(surplus_keys) do call('EXPIRE', key, surplus_life_seconds) end
 return answers

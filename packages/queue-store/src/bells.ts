@@ -150,7 +150,16 @@ export class Bells implements AsyncDisposable {
       );
       this.#rings.set(name, coalescer);
     }
-    const ringing = coalescer.add(id);
+    await this.#underWay(coalescer.add(id));
+  }
+
+  /** Rings without a name: look at all that is there. */
+  async ringLook(name: "incoming" | "deferred"): Promise<void> {
+    await this.#underWay(this.#queue(name).add("ring", { i: [] }));
+  }
+
+  /** The end of the store waits for it. */
+  async #underWay(ringing: Promise<unknown>): Promise<void> {
     this.#ringing.add(ringing);
     try {
       await ringing;

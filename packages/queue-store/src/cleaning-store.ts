@@ -13,7 +13,7 @@ import type { Cleaning, ContentRef, ContentWriter, NotOpened, OpenedMessage } fr
 import { InFlow } from "./in-flow.ts";
 import { MessageOpener } from "./message-opener.ts";
 import { storeError } from "./redis-connection.ts";
-import { asArray, asWord } from "./script-reply.ts";
+import { asArray, asNumber, asWord } from "./script-reply.ts";
 import { loadScript, runScript } from "./script.ts";
 import type { StoreParts } from "./store-parts.ts";
 
@@ -78,16 +78,18 @@ export class CleaningStore implements Cleaning {
     opened: OpenedMessage,
     commit: Commit,
   ): Promise<{ readonly answer: ReleaseAnswer; readonly isLookedFor: boolean }> {
-    const { keys, worker } = this.#parts;
+    const { keys, worker, processLimit } = this.#parts;
     try {
-      const [answer, looks] = asArray(
+      const [answer, looks, flow] = asArray(
         await runScript(this.#redis, releaseCleaned, commitKeys(keys.prefix, commit), [
           keys.prefix,
           String(opened.generation),
           worker,
+          processLimit,
           ...commitArguments(commit),
         ]),
       );
+      if (asNumber(flow) >= 0) this.#flow.note(flow === 1);
       const word = asWord(answer, ["moved", "already", "stale", "expired"]);
       if (word === "expired") {
         throw new PostmqError(

@@ -472,9 +472,41 @@ export type RequestResult = {
   readonly reason?: string;
 };
 
+/** Leave to have one connection to a destination open, in use or idle. To be disposed of when the connection is closed. */
+export interface ConnectionToken extends Disposable {
+  /** The destination that it counts at. */
+  readonly name: string;
+}
+
+/**
+ * Leaves to open connections, counted in Redis over all workers of the instance, so that a destination never sees more
+ * than its limit (P7). A token falls with its worker's claims: sockets of a worker that froze so long are the stated
+ * exception.
+ *
+ * Source: DESIGN §4.
+ */
+export interface ConnectionTokens {
+  /**
+   * One script for a dial; none if the limit is 0. When none is free, other workers and this one are asked to close an
+   * idle connection there, for some 3 s. Waits for Redis.
+   *
+   * @param signal ends the wait
+   * @returns undefined: none became free, or the signal has fired
+   */
+  take(options: {
+    readonly name: string;
+    /** Connections at once at most; 0: no limit. */
+    readonly limit: number;
+    readonly signal: AbortSignal;
+  }): Promise<ConnectionToken | undefined>;
+  /** Called when somebody wants to connect there and can't: an idle connection, if there is one, is to be closed. */
+  onAsked: (name: string) => void;
+}
+
 export interface Delivering {
   /** Name of this run of this worker; its claims live as long as its heartbeat. */
   readonly worker: string;
+  readonly connections: ConnectionTokens;
   /** Claims a job whole, in one script. Waits for Redis. */
   claim(names: readonly RequestName[]): Promise<readonly ClaimAnswer[]>;
   /** Whether the request still waits for the worker that this ring reached. */
@@ -505,7 +537,7 @@ export type OpenedReport = {
   readonly envelope: Envelope;
   /** Opaque: what the record counted when it was read; a report made from older counts is refused. */
   readonly counts: string;
-  /** failure: those that failed and are unreported; expired: those and the deferred ones. */
+  /** failure: those that failed and are unreported; expired: those and the deferred ones; delay: the deferred ones. */
   readonly recipients: readonly StoredRecipient[];
   readonly content: ContentRef;
 };

@@ -10,6 +10,7 @@ import type { Redis } from "ioredis";
 import { enhancedStatus, isPostmqError, panic } from "@postmq/vocabulary";
 import type { RequestName } from "@postmq/vocabulary";
 import { Coalescer } from "./coalescer.ts";
+import { ConnectionTokenStore } from "./connection-tokens.ts";
 import { readContent } from "./content.ts";
 import type { ClaimAnswer, ContentRef, Delivering, RequestResult } from "./contract.ts";
 import { startHeartbeat } from "./heartbeat.ts";
@@ -34,6 +35,7 @@ const goodStatus = enhancedStatus("2.0.0");
 
 export class DeliveringStore implements Delivering {
   readonly worker: string;
+  readonly connections: ConnectionTokenStore;
   readonly #parts: StoreParts;
   readonly #redis: Redis;
   readonly #marks: Coalescer<Mark, boolean>;
@@ -50,6 +52,7 @@ export class DeliveringStore implements Delivering {
     this.worker = parts.worker;
     this.#parts = parts;
     this.#redis = parts.connect("patient", "delivering");
+    this.connections = new ConnectionTokenStore(parts);
     this.#marks = new Coalescer((marks) => this.#mark(marks), { lanes: 1, maxItems: maxPerScript });
     this.#ends = new Coalescer((results) => this.#writeEnds(results), {
       lanes: 1,

@@ -7,6 +7,8 @@ export type {
   ClaimedRequest,
   Cleaning,
   CommitAnswer,
+  ConnectionToken,
+  ConnectionTokens,
   ContentRef,
   ContentWriter,
   Delivering,

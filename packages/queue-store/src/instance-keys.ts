@@ -1,4 +1,5 @@
 /** Keys of one instance: everything carries the prefix `postmq:{instance}`, one hash slot (DESIGN §5). */
+import { createHash } from "node:crypto";
 import type { MessageQueue } from "@postmq/vocabulary";
 
 export type InstanceKeys = ReturnType<typeof instanceKeys>;
@@ -15,6 +16,9 @@ export function instanceKeys(instanceName: string) {
     largeDomains: (id: string, round: string) => `${prefix}:md:${id}:${round}`,
     domainNames: (queue: MessageQueue) => `${prefix}:dn:${queue}`,
     senderNames: (queue: MessageQueue) => `${prefix}:sn:${queue}`,
+    /** Members by recipient domain; only its hash enters the key. */
+    byDomain: (queue: MessageQueue, domain: string) =>
+      `${prefix}:d:${queue}:${createHash("sha1").update(domain).digest("hex").slice(0, 16)}`,
     due: `${prefix}:due`,
     owed: `${prefix}:owed`,
     identity: `${prefix}:identity`,
@@ -23,6 +27,9 @@ export function instanceKeys(instanceName: string) {
     events: `${prefix}:events`,
     eventNumber: `${prefix}:eventno`,
     workers: `${prefix}:workers`,
+    flush: `${prefix}:flush`,
+    destinations: `${prefix}:destinations`,
+    scheduler: `${prefix}:scheduler`,
     heartbeat: (worker: string) => `${prefix}:w:${worker}`,
   };
 }

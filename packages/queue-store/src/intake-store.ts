@@ -19,7 +19,7 @@ import type { CommitAnswer, ContentWriter, Intake, NewMessage } from "./contract
 import { InFlow } from "./in-flow.ts";
 import { storeError, whenOpen } from "./redis-connection.ts";
 import { loadScript, runScript } from "./script.ts";
-import { asArray, asWord } from "./script-reply.ts";
+import { asArray, asNumber, asWord } from "./script-reply.ts";
 import type { StoreParts } from "./store-parts.ts";
 
 const commitMessages = loadScript("commit-messages");
@@ -116,6 +116,7 @@ export class IntakeStore implements Intake {
             prefix,
             this.#parts.monitor.identity,
             messages.length,
+            this.#parts.processLimit,
             ...messages.flatMap(commitArguments),
           ],
         ),
@@ -123,9 +124,10 @@ export class IntakeStore implements Intake {
     } catch (error) {
       throw storeError(error);
     }
-    const isLookedFor = answers.at(-1) === 1;
+    const [isLookedFor, flow] = [answers.at(-2) === 1, asNumber(answers.at(-1))];
+    if (flow >= 0) this.#flow.note(flow === 1);
     return answers
-      .slice(0, -1)
+      .slice(0, -2)
       .map((answer) => ({ answer: asWord(answer, ["stored", "already", "expired"]), isLookedFor }));
   }
 

@@ -18,7 +18,8 @@ import type {
   QueueDepth,
   SchedulerReport,
 } from "./contract.ts";
-import { checkedId, parseEnvelope } from "./packing.ts";
+import { parseDestinationReport, parseSchedulerReport, readScanned } from "./leader-reports.ts";
+import { checkedId, parseEnvelope, unpackRequest } from "./packing.ts";
 import { asArray, asNumber, asRecipients, asText } from "./script-reply.ts";
 import { loadScript, runScript } from "./script.ts";
 import type { StoreParts } from "./store-parts.ts";
@@ -180,16 +181,39 @@ export class LookingStore implements Looking {
   }
 
   async scheduler(): Promise<SchedulerReport | undefined> {
-    return undefined;
+    const json = await this.#redis.get(this.#parts.keys.scheduler);
+    return json === null ? undefined : parseSchedulerReport(json);
   }
-  async destinations(): Promise<{ readonly destinations: readonly DestinationReport[] }> {
-    return { destinations: [] };
+
+  async destinations(options: {
+    readonly cursor?: string;
+    readonly limit: number;
+  }): Promise<{ readonly destinations: readonly DestinationReport[]; readonly cursor?: string }> {
+    const { destinations: key } = this.#parts.keys;
+    const cursor = options.cursor ?? "0";
+    const [next, flat] = await this.#redis.hscan(key, cursor, "COUNT", options.limit);
+    return { destinations: readScanned(flat), ...(next === "0" ? {} : { cursor: next }) };
   }
-  async destinationsNamed(): Promise<readonly DestinationReport[]> {
-    return [];
+
+  async destinationsNamed(names: readonly string[]): Promise<readonly DestinationReport[]> {
+    if (names.length === 0) return [];
+    const found = await this.#redis.hmget(this.#parts.keys.destinations, ...names);
+    return found
+      .map((json) => (json === null ? undefined : parseDestinationReport(json)))
+      .filter((report) => report !== undefined);
   }
-  async openRequests(): Promise<readonly OpenRequest[]> {
-    return [];
+
+  async openRequests(id: QueueId): Promise<readonly OpenRequest[]> {
+    const key = this.#parts.keys.record(id);
+    // Rubbish in the place of a record has no requests.
+    if ((await this.#redis.type(key)) !== "hash") return [];
+    const open = (await this.#redis.hget(key, "o")) ?? "";
+    const numbers = open.split(" ").filter((number) => number !== "");
+    if (numbers.length === 0) return [];
+    const texts = await this.#redis.hmget(key, ...numbers.map((number) => `R${number}`));
+    return numbers
+      .map((number, i) => unpackRequest(id, Number(number), texts[i] ?? ""))
+      .filter((request) => request !== undefined);
   }
 
   readContent(content: ContentRef): AsyncIterable<Buffer> {

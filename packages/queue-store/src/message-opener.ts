@@ -61,6 +61,20 @@ export type Opened = OpenedMessage & {
   readonly counts: string;
 };
 
+/** Which recipients a report of that kind is about, in the words of read-recipients. */
+function recipientsOf(kind: ReportKind): string {
+  switch (kind) {
+    case "failure":
+      return "unreported";
+    case "expired":
+      return "owed";
+    case "delay":
+      return "deferred";
+    default:
+      return kind satisfies never;
+  }
+}
+
 export class MessageOpener {
   readonly #parts: StoreParts;
   readonly #kind: "clean" | "report";
@@ -148,7 +162,7 @@ export class MessageOpener {
             id,
             from,
             recipientsPerRead,
-            this.#kind === "clean" ? "undone" : kind === "expired" ? "owed" : "unreported",
+            this.#kind === "clean" ? "undone" : recipientsOf(asWord(kind, reportKinds)),
           ],
         ),
       );

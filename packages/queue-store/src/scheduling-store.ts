@@ -19,6 +19,7 @@ import type {
   Settlement,
   Survey,
 } from "./contract.ts";
+import { readScanned } from "./leader-reports.ts";
 import { LeaderStream } from "./leader-stream.ts";
 import {
   checkedId,
@@ -46,6 +47,10 @@ const scripts = {
   recordOutcomes: loadScript("record-outcomes"),
   survey: loadScript("survey-workers"),
   reopen: loadScript("reopen-active"),
+  endFlush: loadScript("end-flush"),
+  recall: loadScript("recall"),
+  mendDue: loadScript("mend-due"),
+  publish: loadScript("publish"),
   sweep: loadScript("sweep"),
   park: loadScript("park-corrupt"),
 };
@@ -55,6 +60,10 @@ const mostSwept = 1000;
 const mostPerScript = 500;
 /** A worker that has been gone this long is forgotten. */
 const forgetWorkerMs = 3_600_000;
+/** When the leader is silent for so long, nobody leads. */
+const schedulerLifeMs = 10_000;
+/** qmgr_message_recipient_minimum. */
+const defaultMinRecipients = 10;
 const ambiguousText = packStateText({
   status: enhancedStatus("4.4.2"),
   reason:
@@ -111,15 +120,13 @@ export class SchedulingStore implements Scheduling {
     return names.map((name) => this.#parts.keys.record(name.id));
   }
 
-  async importMessages(options: {
-    readonly fence: Fence;
-    readonly from: "incoming" | "deferred";
-    readonly maxMessages: number;
-    readonly maxRecipients: number;
-  }): Promise<readonly ImportedMessage[]> {
-    const { keys, crashLimit } = this.#parts;
+  async importMessages(
+    options: Parameters<Scheduling["importMessages"]>[0],
+  ): Promise<readonly ImportedMessage[]> {
+    const { keys, crashLimit, processLimit } = this.#parts;
     const { fence, from, maxMessages, maxRecipients } = options;
-    const index = from === "incoming" ? keys.byEntry("incoming") : keys.due;
+    const isByEntry = from === "incoming" || options.enteredBeforeMs !== undefined;
+    const index = isByEntry ? keys.byEntry(from) : keys.due;
     this.#noteImport(fence);
     const imported: ImportedMessage[] = [];
     for (let round = 0; round < mostImportRounds; round += 1) {
@@ -127,7 +134,17 @@ export class SchedulingStore implements Scheduling {
         await this.#run(
           scripts.importMessages,
           [index],
-          [fence, from, maxMessages, maxRecipients, crashLimit + 1],
+          [
+            fence,
+            from,
+            maxMessages,
+            maxRecipients,
+            crashLimit + 1,
+            options.maxRecipientsInAll ?? "",
+            options.minRecipients ?? defaultMinRecipients,
+            from === "deferred" ? (options.enteredBeforeMs ?? "") : "",
+            processLimit,
+          ],
         ),
       );
       for (const entry of reply) {
@@ -164,7 +181,8 @@ export class SchedulingStore implements Scheduling {
       attempts,
       crashes,
     ] = entry;
-    const [finished, next, recipients, requests, isMoreBehind] = entry.slice(11);
+    const [finished, next, recipients, requests, isMoreBehind, expired, warned, unthrottling] =
+      entry.slice(11);
     const id = checkedId(rawId) ?? panic("a queue holds something that is no queue id");
     if (entry.length === 1) {
       this.#parts.notice("info", `${id}: the index named the wrong queue, and was mended`);
@@ -191,9 +209,9 @@ export class SchedulingStore implements Scheduling {
         attempts: asNumber(attempts),
         crashes: asNumber(crashes),
         isFinished: finished === "1",
-        isForceExpired: false,
-        wasWarned: false,
-        isUnthrottling: false,
+        isForceExpired: expired === "1",
+        wasWarned: warned === "1",
+        isUnthrottling: unthrottling === "1",
         isMoreBehind: isMoreBehind === 1,
         openRequests: flat
           .flatMap((text, i) => (i % 2 === 1 ? [unpackRequest(id, Number(flat[i - 1]), text)] : []))
@@ -360,18 +378,64 @@ export class SchedulingStore implements Scheduling {
   }
 
   async pendingFlush(): Promise<number | undefined> {
-    return undefined;
+    const moment = await this.#ask((redis) => redis.get(this.#parts.keys.flush));
+    return moment === null ? undefined : Number(moment);
   }
-  async endFlush(): Promise<void> {}
-  async recall(): Promise<number> {
-    return 0;
+
+  async endFlush(fence: Fence, requestedMs: number): Promise<void> {
+    await this.#run(scripts.endFlush, [], [fence, requestedMs]);
   }
-  async mendDue(): Promise<string | undefined> {
-    return undefined;
+
+  async recall(fence: Fence, destination: string, most: number): Promise<number> {
+    let recalled = 0;
+    while (recalled < most) {
+      const wanted = Math.min(most - recalled, mostPerScript);
+      const reply = asArray(await this.#run(scripts.recall, [], [fence, destination, wanted]));
+      recalled += asNumber(reply[0]);
+      if (asNumber(reply[1]) < wanted) break;
+    }
+    return recalled;
   }
-  async publish(): Promise<void> {}
+
+  async mendDue(fence: Fence, cursor: string): Promise<string | undefined> {
+    const index = this.#parts.keys.byEntry("deferred");
+    const next = asText(await this.#run(scripts.mendDue, [index], [fence, cursor, mostPerScript]));
+    return next === "" ? undefined : next;
+  }
+
+  async publish(fence: Fence, report: Parameters<Scheduling["publish"]>[1]): Promise<void> {
+    const { keys } = this.#parts;
+    const scheduler = JSON.stringify(report.scheduler);
+    const changed = slices(report.changed);
+    // At least one script: the leader tells of itself though no destination changed.
+    for (let i = 0; i < Math.max(1, changed.length); i += 1) {
+      const some = changed[i] ?? [];
+      await this.#run(
+        scripts.publish,
+        [keys.destinations, keys.scheduler],
+        [
+          fence,
+          scheduler,
+          schedulerLifeMs,
+          some.length,
+          ...some.flatMap((one) => [one.name, JSON.stringify(one)]),
+          ...(i === 0 ? report.gone : []),
+        ],
+      );
+    }
+  }
+
   async readDestinations(): Promise<readonly DestinationReport[]> {
-    return [];
+    const found = new Map<string, DestinationReport>();
+    let cursor = "0";
+    do {
+      const [next, flat] = await this.#ask((redis) =>
+        redis.hscan(this.#parts.keys.destinations, cursor, "COUNT", mostPerScript),
+      );
+      for (const report of readScanned(flat)) found.set(report.name, report);
+      cursor = next;
+    } while (cursor !== "0");
+    return [...found.values()];
   }
 
   startEvents(): Promise<void> {
@@ -428,13 +492,18 @@ function settleArguments(settlement: Settlement): string[] {
   const head = [settlement.id, String(settlement.generation), settlement.action];
   switch (settlement.action) {
     case "remove":
-      return [...head, "", ""];
+      return [...head, "", "", ""];
     case "defer":
-      return [...head, String(Math.ceil(settlement.dueMs)), settlement.countAttempt ? "1" : ""];
+      return [
+        ...head,
+        String(Math.ceil(settlement.dueMs)),
+        settlement.countAttempt ? "1" : "",
+        settlement.surplusOf ?? "",
+      ];
     case "report":
-      return [...head, settlement.kind, ""];
+      return [...head, settlement.kind, "", ""];
     case "corrupt":
-      return [...head, settlement.reason, ""];
+      return [...head, settlement.reason, "", ""];
     default:
       return settlement satisfies never;
   }

@@ -608,8 +608,8 @@ export class FakeStore implements Scheduling, Leadership, Operating {
     if (this.#publisher !== fence) this.destinations.clear();
     this.#publisher = fence;
     this.published = report;
-    for (const one of report.changed) this.destinations.set(one.name, one);
     for (const name of report.gone) this.destinations.delete(name);
+    for (const one of report.changed) this.destinations.set(one.name, one);
   }
 
   async readDestinations(): Promise<readonly DestinationReport[]> {

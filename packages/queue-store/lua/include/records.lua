@@ -5,9 +5,9 @@
     q queue · g generation · at arrival ms · ct created ms · qe entered its queue ms · sz content bytes · ch chunks ·
     c content id (absent: the id) · e envelope JSON · sd sender domain · n recipients in all · u undone · ds domains ·
     lg '1' for a large message · fl failed and unreported · rr report round · fin '1' finished, to be removed ·
-    due ms · a attempts · la last attempt ms · cr crashes of delivery workers (lc the last one counted) · oc crashes of the leader while importing it ·
+    due ms · sp where it waits as surplus (include/surplus) · a attempts · la last attempt ms · cr crashes of delivery workers (lc the last one counted) · oc crashes of the leader while importing it ·
     cc crashes of cleanup or bounce · cl their claim · bw kind of the report owed · rn last request number · o open request numbers ·
-    x '1' forced expiry · rg recipient round · <i> recipient i · s<i> its state · R<n> request n
+    x '1' forced expiry · wd '1' warned of the delay, or nobody wants it · ut '1' flushed by its id: lifts throttles, told once · rg recipient round · <i> recipient i · s<i> its state · R<n> request n
   A recipient is "address\ncounted domain or ''\noriginal\norcpt\nnotify" with empty ends cut off.
   A state is 'd' (done), 't\nstatus\nreason\nremote JSON' (deferred), 'f<round>\nstatus\nreason\nremote JSON' (failed;
   reported, so done, when the round is below the record's rr).

@@ -1,0 +1,26 @@
+#!lua flags=allow-oom
+--[[
+  recall: messages that wait for room at a destination are due now, the longest waiting first.
+
+  ARGV prefix, fence, name of the destination, most
+  Returns {how many, ids looked at} | FENCED error. Ids of messages that no longer wait for it are dropped.
+  Source: spec S31.
+]]
+-- @include base
+-- @include fence
+-- @include surplus
+local hash, most = surplus_hash(ARGV[3]), tonumber(ARGV[4])
+local flat = call('ZPOPMIN', surplus_key(hash), most)
+local recalled = 0
+for i = 1, #flat, 2 do
+  local id = flat[i]
+  local key = record_key(id)
+  local v = redis.pcall('HMGET', key, 'q', 'sp')
+  if not v.err and v[1] == 'deferred' and v[2] == hash then
+    call('HDEL', key, 'sp')
+    call('HSET', key, 'due', digits(now_ms))
+    call('ZADD', P .. ':due', now_ms, id)
+    recalled = recalled + 1
+  end
+end
+return { recalled, #flat / 2 }
