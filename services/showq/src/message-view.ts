@@ -7,6 +7,8 @@ import { shownAddress, shownRecipients } from "@postmq/queue-admin";
 import type { ListedMessage } from "@postmq/queue-store";
 import type { StoredRecipient } from "@postmq/vocabulary";
 
+import { optionalSeconds, seconds } from "./seconds.ts";
+
 /** A message in a listing. */
 export function listedView(message: ListedMessage, emptyAddress: string): object {
   return {
@@ -22,10 +24,8 @@ export function listedView(message: ListedMessage, emptyAddress: string): object
     undone_recipients: message.undoneRecipients,
     total_recipients: message.totalRecipients,
     attempts: message.attempts,
-    ...(message.lastAttemptMs === undefined
-      ? {}
-      : { last_attempt_time: seconds(message.lastAttemptMs) }),
-    ...(message.dueMs === undefined ? {} : { next_attempt_time: seconds(message.dueMs) }),
+    ...optionalSeconds("last_attempt_time", message.lastAttemptMs),
+    ...optionalSeconds("next_attempt_time", message.dueMs),
     ...(message.corruptReason === undefined ? {} : { corrupt_reason: message.corruptReason }),
   };
 }
@@ -57,8 +57,4 @@ function recipientView({ address, original, notify, state }: StoredRecipient): o
     ...(state.kind === "deferred" ? { delay_reason: state.reason, dsn: state.status } : {}),
     ...(state.kind === "failed" ? { bounce_reason: state.reason, dsn: state.status } : {}),
   };
-}
-
-function seconds(ms: number): number {
-  return Math.floor(ms / 1000);
 }

@@ -12,6 +12,9 @@ import { startRedis, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer } from "@postmq/testing";
 import type { QueueId } from "@postmq/vocabulary";
 
+import { destinationRoutes } from "./destination-routes.ts";
+import { explainRoute } from "./explain-route.ts";
+import { rules } from "./looking-on.test-support.ts";
 import { declareQueueMetrics } from "./queue-metrics.ts";
 import { queueRoutes } from "./queue-routes.ts";
 
@@ -25,8 +28,11 @@ async function open(store: Store, tokensFile = "") {
     tokensFile,
     log: quiet,
     bodyLimitBytes: 1024,
-    routes: (app, needs) =>
-      queueRoutes(app, needs, { store, looking, emptyAddress: "MAILER-DAEMON" }),
+    routes: (app, needs) => {
+      queueRoutes(app, needs, { store, looking, emptyAddress: "MAILER-DAEMON" });
+      explainRoute(app, needs, { store, looking, rules, deferTransports: [] });
+      destinationRoutes(app, needs, { store, looking, transports: ["smtp"] });
+    },
   });
   const url = `http://${server.address}/v1`;
   return { url, looking, [Symbol.asyncDispose]: () => server.close() };
@@ -201,7 +207,15 @@ describe("showq", () => {
           const file = join(directory, "tokens");
           writeFileSync(file, `${reader.line}\n${sender.line}\n`);
           await using showq = await open(store, file);
-          for (const path of ["messages", "messages/x", "qshape", "queues"]) {
+          for (const path of [
+            "messages",
+            "messages/x",
+            "messages/x/explain",
+            "qshape",
+            "queues",
+            "destinations",
+            "destinations/x",
+          ]) {
             assert.equal((await get(`${showq.url}/${path}`)).status, 401, path);
             assert.equal((await get(`${showq.url}/${path}`, sender.token)).status, 403, path);
           }

@@ -1,7 +1,14 @@
 /** Builds showq from the parameters: the HTTP API that looks on, and the queue's metrics. Source: DESIGN §2 "showq". */
+import { parseTransports, transportParameter } from "@postmq/config";
+import type { Parameters } from "@postmq/config";
+import { openRouting } from "@postmq/routing";
+import type { Resolver } from "@postmq/routing";
 import { openHttpServer } from "@postmq/service-kit";
 import type { HttpServer, Service, ServiceContext } from "@postmq/service-kit";
 
+import { destinationRoutes } from "./destination-routes.ts";
+import { explainRoute } from "./explain-route.ts";
+import type { RoutingRules } from "./message-destinations.ts";
 import { queueRoutes } from "./queue-routes.ts";
 import { declareQueueMetrics } from "./queue-metrics.ts";
 
@@ -27,17 +34,31 @@ async function openAdministration(
   looking: ReturnType<typeof store.looking>,
 ): Promise<HttpServer | undefined> {
   if (parameters.showq_listen === "") return undefined;
+  const resolve = await openRouting(parameters, (error) =>
+    log.warning(`transport_maps: ${error instanceof Error ? error.message : String(error)}`),
+  );
   return await openHttpServer({
     listen: parameters.showq_listen,
     listenParameter: "showq_listen",
     tokensFile: parameters.api_tokens,
     log,
     bodyLimitBytes,
-    routes: (app, needs) =>
-      queueRoutes(app, needs, {
-        store,
-        looking,
-        emptyAddress: parameters.empty_address_recipient,
-      }),
+    routes: (app, needs) => {
+      const parts = { store, looking };
+      const deferTransports = parameters.defer_transports;
+      queueRoutes(app, needs, { ...parts, emptyAddress: parameters.empty_address_recipient });
+      explainRoute(app, needs, { ...parts, deferTransports, rules: rules(parameters, resolve) });
+      const transports = [...parseTransports(parameters).keys()];
+      destinationRoutes(app, needs, { ...parts, transports });
+    },
   });
+}
+
+function rules(parameters: Parameters, resolve: Resolver): RoutingRules {
+  return {
+    resolve,
+    recipientLimit: (transport) =>
+      transportParameter(parameters, transport, "destination_recipient_limit"),
+    recipientDelimiter: parameters.recipient_delimiter,
+  };
 }
