@@ -169,7 +169,7 @@ export const parameterTable = {
   }),
   recipient_delimiter: text({
     default: "",
-    readBy: ["qmgr", "showq"],
+    readBy: ["qmgr", "smtp-delivery", "showq"],
     source: "postconf(5)",
     about: "Characters that separate a user name from its extension in table look-ups.",
   }),
@@ -339,7 +339,7 @@ export const parameterTable = {
   default_destination_concurrency_limit: count({
     default: "20",
     isPerTransport: true,
-    readBy: ["qmgr"],
+    readBy: ["qmgr", "smtp-delivery"],
     source: "postconf(5); spec S23",
     about: "Deliveries to one destination at once at most; 0: no limit.",
   }),
@@ -376,7 +376,7 @@ export const parameterTable = {
   default_destination_recipient_limit: count({
     default: "50",
     isPerTransport: true,
-    readBy: ["qmgr", "showq"],
+    readBy: ["qmgr", "smtp-delivery", "showq"],
     source: "postconf(5); spec S17",
     about:
       "Recipients in one delivery request at most; 0: no limit; 1: limits hold per recipient, not per domain.",
@@ -384,7 +384,7 @@ export const parameterTable = {
   default_destination_rate_delay: time({
     default: "0s",
     isPerTransport: true,
-    readBy: ["qmgr"],
+    readBy: ["qmgr", "smtp-delivery"],
     source: "postconf(5); spec S30",
     about: "Rest of a destination after each delivery, which then go one at a time; 0: none.",
   }),
@@ -472,7 +472,7 @@ export const parameterTable = {
   default_process_limit: count({
     default: "100",
     min: 1,
-    readBy: ["qmgr"],
+    readBy: [...serviceNames],
     source: "postconf(5); spec S33; Departs: starts no processes",
     about: "Messages that may come in ahead of the scheduler before in_flow_delay slows intake.",
   }),

@@ -50,6 +50,10 @@ function fakeDelivering(nexthop: string): Delivering {
       await turn();
       return names.map(claimed);
     },
+    connections: {
+      onAsked: () => {},
+      take: async ({ name }) => ({ name, [Symbol.dispose]: () => {} }),
+    },
     isQueued: async () => true,
     markDotSent: async () => {
       await turn();
@@ -89,7 +93,7 @@ async function ours(sink: SmtpSink, logs: boolean): Promise<number> {
         next += 1;
         return { id: makeQueueId(Date.now() * 1000 + next, next), number: 0, generation: 1 };
       });
-      await worker.serve(names);
+      await worker.serve({ requests: names, keepsConnection: true });
     }
   };
   const cost = await measure(async () => {

@@ -78,7 +78,7 @@ const worker = new DeliveryWorker({
   onAttempt: attemptRecorder(log, parameters.delay_logging_resolution_limit, undefined),
 });
 mayHoldClaim = true;
-const served = worker.serve([name]);
+const served = worker.serve({ requests: [name], keepsConnection: false });
 const drained = new Promise<void>((resolve) => {
   draining.signal.addEventListener("abort", () => resolve());
 });

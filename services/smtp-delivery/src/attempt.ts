@@ -8,9 +8,12 @@
  * may have been accepted, and it is better sent again after the backoff than at once (D11). Recipients that got a 452
  * while others were accepted go in a further transaction over the same connection (faults.md 30).
  *
+ * A connection is opened under a token of its destination (DESIGN §4), which the session owns from then on; while there
+ * is none to be had, nothing is tried and nobody is to blame.
+ *
  * Source: spec D1 to D12, D15, D16, D18, D26, delivery.md §6, §8; Postfix src/smtp/smtp_connect.c, smtp_trouble.c.
  */
-import type { ClaimedRequest, Delivering } from "@postmq/queue-store";
+import type { ClaimedRequest, ConnectionToken, Delivering } from "@postmq/queue-store";
 import { destinationKey, enhancedStatus, isPostmqError } from "@postmq/vocabulary";
 import type {
   EnhancedStatus,
@@ -48,6 +51,12 @@ export type AttemptTools = {
   readonly settings: AttemptSettings;
   readonly cache: ConnectionCache;
   readonly delivering: Pick<Delivering, "readContent">;
+  /** Leave to open a connection for this request; undefined: its destination has no place for one more. */
+  readonly takeToken: () => Promise<ConnectionToken | undefined>;
+  /** Where a connection for this request counts. */
+  readonly countsAt: string;
+  /** A session is kept idle while another server is tried. */
+  readonly keepsIdle: boolean;
   /** Asked right before each final dot of this request. */
   readonly approveDot: () => Promise<boolean>;
   /** Something that an operator may want to see, about this message. */
@@ -71,6 +80,8 @@ export type AttemptResult = {
   readonly feedback: SiteFeedback;
   /** For `unreadable`. */
   readonly reason?: string;
+  /** Put back since the destination has no place for one more connection. */
+  readonly isCrowded: boolean;
   /** A session that may carry the next message of this job. */
   readonly session?: SmtpSession;
 };
@@ -103,6 +114,9 @@ class Attempt {
   #end: RequestEnd = "tried";
   #unreadableReason: string | undefined;
   #kept: SmtpSession | undefined;
+  /** The first session that is still good is kept, and no other. */
+  #hasKept = false;
+  #isCrowded = false;
   #sessions = 0;
 
   constructor(request: ClaimedRequest, tools: AttemptTools) {
@@ -121,9 +135,37 @@ class Attempt {
   // --------------------------------------------------------------------------------- where to go
 
   async #tryKnownSession(held: SmtpSession | undefined): Promise<Course> {
-    if (held !== undefined) return await this.#converse(held, false);
-    const cached = this.#tools.cache.take(destinationKey(this.#request.destination));
-    return cached === undefined ? "next" : await this.#converse(cached, true);
+    const cached = held === undefined ? this.#tools.cache.take(this.#cacheKey) : undefined;
+    const session = held ?? cached;
+    if (session === undefined) return "next";
+    if (!(await this.#countHere(session))) return "over";
+    return await this.#converse(session, cached !== undefined);
+  }
+
+  get #cacheKey(): string {
+    return destinationKey(this.#request.destination);
+  }
+
+  /** Where limits hold per recipient, a connection counts at the one whom it serves (S16). @returns false: no place */
+  async #countHere(session: SmtpSession): Promise<boolean> {
+    const { takeToken, countsAt } = this.#tools;
+    if (session.countsAt === countsAt) return true;
+    const token = await takeToken();
+    if (token === undefined) {
+      session.quit();
+      this.#crowd();
+      return false;
+    }
+    session.countUnder(token);
+    return true;
+  }
+
+  /** No place for one more connection. Who has been answered elsewhere keeps that answer; else nothing was tried. */
+  #crowd(): void {
+    if (this.#pending.every(({ number }) => this.#deferred.has(number))) return;
+    this.#isCrowded = true;
+    this.#end = "putBack";
+    this.#tools.onNotice("info", `no connection to ${this.#tools.countsAt} came free: put back`);
   }
 
   async #tryNexthops(): Promise<void> {
@@ -182,7 +224,9 @@ class Attempt {
     const { sessionLimit } = this.#tools.settings;
     for (const server of servers) {
       if (sessionLimit > 0 && this.#sessions >= sessionLimit) break;
+      this.#layAside();
       const session = await this.#open(server);
+      if (session === "crowded") return "over";
       if (session === undefined) {
         if (this.#pending.length === 0) return "over";
         continue;
@@ -194,8 +238,13 @@ class Attempt {
   }
 
   /** @returns undefined when there is no talking to this address; why is noted. */
-  async #open(server: ServerAddress): Promise<SmtpSession | undefined> {
-    const { settings } = this.#tools;
+  async #open(server: ServerAddress): Promise<SmtpSession | "crowded" | undefined> {
+    const { settings, takeToken } = this.#tools;
+    const token = await takeToken();
+    if (token === undefined) {
+      this.#crowd();
+      return "crowded";
+    }
     const socket = await dial({
       address: server.address,
       port: server.port,
@@ -203,13 +252,14 @@ class Attempt {
       timeoutMs: settings.connectTimeoutMs,
     });
     if (typeof socket === "string") {
+      token[Symbol.dispose]();
       const reason = `connect to ${shownHost(server)}:${server.port}: ${socket}`;
       this.#tools.onNotice("info", reason);
       this.#siteTrouble({ status: enhancedStatus("4.4.1"), reason });
       this.#deferAll({ status: enhancedStatus("4.4.1"), reason });
       return undefined;
     }
-    const session = new SmtpSession(socket, server, settings.session);
+    const session = new SmtpSession(socket, server, settings.session, token);
     const refusal = await session.begin();
     this.#sessionReadyMs = performance.now();
     if (refusal === undefined) return session;
@@ -378,8 +428,21 @@ class Attempt {
 
   /** The first session that is still good is kept for the next message; others are ended. */
   #keep(session: SmtpSession): void {
-    if (this.#kept === undefined && this.#tools.cache.mayContinue(session)) this.#kept = session;
-    else if (session !== this.#kept) session.quit();
+    if (this.#hasKept || !this.#tools.cache.mayContinue(session)) {
+      session.quit();
+      return;
+    }
+    this.#hasKept = true;
+    this.#kept = session;
+  }
+
+  /** Before another server is dialled: a job has one connection in use. An idle one gives way to whoever needs a place. */
+  #layAside(): void {
+    const session = this.#kept;
+    this.#kept = undefined;
+    if (session === undefined) return;
+    if (this.#tools.keepsIdle) this.#tools.cache.put(this.#cacheKey, session);
+    else session.quit();
   }
 
   // ------------------------------------------------------------------------------------- outcomes
@@ -436,6 +499,7 @@ class Attempt {
       end: this.#end,
       reports: isTried ? [...this.#settled, ...this.#deferred.values()] : this.#settled,
       feedback: isTried ? this.#feedback() : { kind: "none" },
+      isCrowded: this.#isCrowded,
       ...(this.#unreadableReason === undefined ? {} : { reason: this.#unreadableReason }),
       ...(this.#kept === undefined ? {} : { session: this.#kept }),
     };

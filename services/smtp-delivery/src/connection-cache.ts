@@ -5,6 +5,9 @@
  * at a time; the newest goes first, so that what is no longer needed falls idle and is closed. A session that its server
  * ends meanwhile leaves by itself.
  *
+ * An idle session counts at its destination as one in use does; when somebody else wants to connect there and may not,
+ * the one that was idle longest gives way.
+ *
  * Departs: Postfix shares its cache over all processes; ours is per process (spec D25).
  *
  * Source: spec D25 to D27; postconf(5) smtp_connection_cache_time_limit, smtp_connection_reuse_time_limit.
@@ -66,6 +69,17 @@ export class ConnectionCache {
     const entries = this.#idle.get(key);
     if (entries === undefined) this.#idle.set(key, [{ session, timer }]);
     else entries.push({ session, timer });
+  }
+
+  /** Somebody wants to connect there and may not: ends the session that was idle longest, if there is one. */
+  giveWay(name: string): void {
+    for (const [key, entries] of this.#idle) {
+      const entry = entries.find(({ session }) => session.countsAt === name);
+      if (entry === undefined) continue;
+      this.#forget(key, entry.session);
+      entry.session.quit();
+      return;
+    }
   }
 
   /** May this session, which a job still holds, carry one more message? */

@@ -123,7 +123,7 @@ describe("the order of a delivery job", () => {
     test.delivering.answers.set(1, "stale");
     test.delivering.answers.set(2, "busy");
     test.delivering.answers.set(3, "unreadable");
-    await test.worker.serve(names);
+    await test.worker.serve({ requests: names, keepsConnection: true });
     const ends = test.delivering.calls.filter((call) => call.startsWith("end"));
     assert.deepEqual(ends, ["end 3 unreadable", "end 4 tried"]);
     assert.notEqual(test.delivering.ends[0]?.reason, undefined);

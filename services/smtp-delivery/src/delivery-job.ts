@@ -17,13 +17,20 @@ import { destinationKey } from "@postmq/vocabulary";
 import { attempt } from "./attempt.ts";
 import type { AttemptResult, AttemptSettings } from "./attempt.ts";
 import type { ConnectionCache } from "./connection-cache.ts";
+import type { ConnectionRules } from "./connection-rules.ts";
 import { mayTryNext } from "./job-budget.ts";
 import type { SmtpSession } from "./smtp-session.ts";
 
 export type JobTools = {
-  readonly delivering: Pick<Delivering, "claim" | "markDotSent" | "end" | "readContent">;
+  readonly delivering: Pick<
+    Delivering,
+    "claim" | "markDotSent" | "end" | "readContent" | "connections"
+  >;
+  readonly connectionRules: ConnectionRules;
   readonly settings: AttemptSettings;
   readonly cache: ConnectionCache;
+  /** Minds an attempt until it is over. */
+  readonly watch: (name: RequestName) => Disposable;
   /** Fires when no further request may be tried. */
   readonly draining: AbortSignal;
   /** Told of each attempt once its end is on its way. */
@@ -33,20 +40,32 @@ export type JobTools = {
   readonly nowMs: () => number;
 };
 
+type HeldSession = {
+  /** In the cache. */
+  readonly key: string;
+  readonly session: SmtpSession;
+  readonly keepsIdle: boolean;
+};
+
 export class DeliveryJob {
   readonly #tools: JobTools;
   readonly #startedMs = performance.now();
   readonly #ends: Promise<void>[] = [];
-  #held: { readonly key: string; readonly session: SmtpSession } | undefined;
+  #held: HeldSession | undefined;
   #tried = 0;
+  /** Trouble with the site, or no place there: the rest would only meet the same. */
   #hasSiteTrouble = false;
   /** The request that is being tried, until its dot may be out or it has ended. */
   #revocable: RequestName | undefined;
   #givenBack: RequestName | undefined;
   #isGivenUp = false;
 
-  constructor(tools: JobTools) {
+  readonly #keepsConnection: boolean;
+
+  /** @param keepsConnection the scheduler wants the connection kept (S32) */
+  constructor(tools: JobTools, keepsConnection: boolean) {
     this.#tools = tools;
+    this.#keepsConnection = keepsConnection;
   }
 
   /** Serves the requests. Resolves when every end is written. */
@@ -57,7 +76,7 @@ export class DeliveryJob {
       if (typeof answer !== "string") await this.#serveOne(answer);
       else if (answer === "unreadable") this.#endUnreadable(name);
     }
-    if (this.#held !== undefined) this.#tools.cache.put(this.#held.key, this.#held.session);
+    if (this.#held !== undefined) this.#layDown(this.#held);
     await Promise.all(this.#ends);
   }
 
@@ -93,24 +112,38 @@ export class DeliveryJob {
 
   async #try(request: ClaimedRequest): Promise<void> {
     const { name } = request;
-    const { settings, cache, delivering, onNotice, onAttempt, nowMs } = this.#tools;
+    const { settings, cache, delivering, connectionRules, draining } = this.#tools;
+    const { onNotice, onAttempt, nowMs } = this.#tools;
     const startedMs = nowMs();
     this.#tried += 1;
     this.#revocable = name;
-    const key = destinationKey(request.destination);
+    const { destination } = request;
+    const key = destinationKey(destination);
+    const countsAt = connectionRules.nameOf(request);
+    const limit = connectionRules.limitOf(destination.transport);
     const tools = {
       settings,
       cache,
       delivering,
+      countsAt,
+      takeToken: () => delivering.connections.take({ name: countsAt, limit, signal: draining }),
+      keepsIdle: connectionRules.keeps(destination.nexthop, this.#keepsConnection),
       approveDot: () => this.#approveDot(name),
       onNotice: (level: "info" | "warning", text: string) => onNotice(level, text, name),
     };
-    const result = await attempt(request, tools, this.#takeHeld(key));
+    const result = await this.#watched(name, attempt(request, tools, this.#takeHeld(key)));
     // The end first, before anything else: see the note at the top.
     this.#endAttempt(name, result);
-    if (result.session !== undefined) this.#held = { key, session: result.session };
-    if (result.feedback.kind === "trouble") this.#hasSiteTrouble = true;
+    if (result.session !== undefined) {
+      this.#held = { key, session: result.session, keepsIdle: tools.keepsIdle };
+    }
+    if (result.feedback.kind === "trouble" || result.isCrowded) this.#hasSiteTrouble = true;
     onAttempt(request, result, startedMs);
+  }
+
+  async #watched(name: RequestName, running: Promise<AttemptResult>): Promise<AttemptResult> {
+    using _watchdog = this.#tools.watch(name);
+    return await running;
   }
 
   #endAttempt(name: RequestName, result: AttemptResult): void {
@@ -144,8 +177,14 @@ export class DeliveryJob {
     this.#held = undefined;
     if (held === undefined) return undefined;
     if (held.key === key && this.#tools.cache.mayContinue(held.session)) return held.session;
-    this.#tools.cache.put(held.key, held.session);
+    this.#layDown(held);
     return undefined;
+  }
+
+  /** The job needs it no more. */
+  #layDown({ key, session, keepsIdle }: HeldSession): void {
+    if (keepsIdle) this.#tools.cache.put(key, session);
+    else session.quit();
   }
 
   #end(result: RequestResult): void {

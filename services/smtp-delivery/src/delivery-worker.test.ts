@@ -35,10 +35,10 @@ describe("a delivery process", () => {
     await using server = await FakeSmtpServer.start({ decide: dot.decide });
     await using test = startWorker();
     const names = test.delivering.offer(request(1, server.relayhost), request(2, server.relayhost));
-    const first = test.worker.serve([...names, ...names]);
+    const first = test.worker.serve({ requests: [...names, ...names], keepsConnection: true });
     await dot.reached();
     // The store would grant these claims: they are ours already.
-    await test.worker.serve(names);
+    await test.worker.serve({ requests: names, keepsConnection: true });
     dot.open();
     await first;
     assert.equal(server.messages.length, 2);

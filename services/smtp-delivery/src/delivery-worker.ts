@@ -13,16 +13,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Parameters } from "@postmq/config";
 import type { Log } from "@postmq/observability";
-import type { ClaimAnswer, Delivering, RequestResult } from "@postmq/queue-store";
+import type { ClaimAnswer, Delivering, DeliveryBell, RequestResult } from "@postmq/queue-store";
 import type { RequestName } from "@postmq/vocabulary";
 
 import { formatRequestName } from "./alone.ts";
 import { ConnectionCache } from "./connection-cache.ts";
+import { connectionRules } from "./connection-rules.ts";
 import { DeliveryJob } from "./delivery-job.ts";
 import type { JobTools } from "./delivery-job.ts";
 import { writeHeldOutcomes } from "./held-outcomes.ts";
 import type { MailResolver } from "./resolver.ts";
 import { attemptSettings, cacheSettings } from "./settings.ts";
+import { startWatchdog } from "./watchdog.ts";
 
 /** Deliveries in flight may take this long to end after SIGTERM; service-kit ends the process 5 s later. */
 const drainDeadlineMs = 20_000;
@@ -53,13 +55,22 @@ export class DeliveryWorker {
     const { parameters, delivering, log } = parts;
     this.#parts = parts;
     this.cache = new ConnectionCache(cacheSettings(parameters));
+    delivering.connections.onAsked = (name) => this.cache.giveWay(name);
     this.#tools = {
       delivering: {
         claim: (names) => this.#claim(names),
         markDotSent: (name) => this.#mark(name),
         end: (result) => delivering.end(result),
         readContent: (content) => delivering.readContent(content),
+        connections: delivering.connections,
       },
+      connectionRules: connectionRules(parameters),
+      watch: (name) =>
+        startWatchdog({
+          limitMs: parameters.daemon_timeout,
+          what: `the delivery of ${formatRequestName(name)}`,
+          holdsFacts: () => delivering.unwritten().length > 0,
+        }),
       settings: attemptSettings(parameters, parts.resolver),
       cache: this.cache,
       draining: parts.draining,
@@ -80,9 +91,10 @@ export class DeliveryWorker {
    * store would grant it twice; and BullMQ hands a job out a second time, maybe to this very process, when a blocked or
    * frozen event loop let its lock run out (faults.md 9, 10).
    */
-  async serve(requests: readonly RequestName[]): Promise<void> {
+  async serve(bell: Pick<DeliveryBell, "requests" | "keepsConnection">): Promise<void> {
+    const { requests, keepsConnection } = bell;
     const mine = requests.filter((name) => this.#takeInHand(name));
-    const job = new DeliveryJob(this.#tools);
+    const job = new DeliveryJob(this.#tools, keepsConnection);
     this.#jobs.add(job);
     try {
       if (mine.length > 0) await job.serve(mine);

@@ -5,7 +5,13 @@
 import assert from "node:assert/strict";
 
 import { loadParameters } from "@postmq/config";
-import type { ClaimAnswer, ClaimedRequest, Delivering, RequestResult } from "@postmq/queue-store";
+import type {
+  ClaimAnswer,
+  ClaimedRequest,
+  ConnectionTokens,
+  Delivering,
+  RequestResult,
+} from "@postmq/queue-store";
 import { PostmqError, panic, parseQueueId } from "@postmq/vocabulary";
 import type { RecipientOutcome, RequestName } from "@postmq/vocabulary";
 
@@ -61,6 +67,18 @@ export class FakeDelivering implements Delivering {
   mark: (name: RequestName) => Promise<boolean> = async () => true;
   written: (result: RequestResult) => Promise<void> = async () => {};
   content: () => AsyncIterable<Buffer> = () => panic("no content to read");
+  /** Granted at once, whatever the limit; `open` counts. Real ones: connection-limit.redis.test.ts. */
+  readonly connections: ConnectionTokens = {
+    onAsked: () => {},
+    take: async ({ name }) => {
+      this.open.set(name, (this.open.get(name) ?? 0) + 1);
+      return {
+        name,
+        [Symbol.dispose]: () => void this.open.set(name, (this.open.get(name) ?? 0) - 1),
+      };
+    },
+  };
+  readonly open = new Map<string, number>();
   readonly #unwritten = new Set<RequestResult>();
   readonly restored: RequestResult[] = [];
 
@@ -169,7 +187,8 @@ export function startWorker(
     log,
     attempts,
     draining,
-    serve: (...requests) => worker.serve(delivering.offer(...requests)),
+    serve: (...requests) =>
+      worker.serve({ requests: delivering.offer(...requests), keepsConnection: true }),
     [Symbol.asyncDispose]: () => worker.drain(Promise.resolve()),
   };
 }

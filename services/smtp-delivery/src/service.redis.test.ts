@@ -103,7 +103,7 @@ describe("the delivery daemon", () => {
       await using server = await FakeSmtpServer.start();
       await using daemon = await runDelivery(store);
       const { id, name, scheduling } = await dispatchOne(store, server.relayhost);
-      await scheduling.ringDelivery({ requests: [name], isAlone: false });
+      await scheduling.ringDelivery({ requests: [name], keepsConnection: false, isAlone: false });
       const event = await ended(scheduling);
       assert.deepEqual(
         { request: event.request, end: event.end, sent: event.sent, feedback: event.feedback },
@@ -127,7 +127,7 @@ describe("the delivery daemon", () => {
       await using server = await FakeSmtpServer.start();
       const daemon = await runDelivery(store);
       const { name, scheduling } = await dispatchOne(store, server.relayhost);
-      const bell = { requests: [name, name], isAlone: false };
+      const bell = { requests: [name, name], keepsConnection: false, isAlone: false };
       await Promise.all([1, 2, 3].map(() => scheduling.ringDelivery(bell)));
       await ended(scheduling);
       await daemon[Symbol.asyncDispose]();
@@ -185,7 +185,7 @@ describe("a message that is tried alone", () => {
       await using server = await FakeSmtpServer.start();
       await using daemon = await runDelivery(store);
       const { name, scheduling } = await dispatchOne(store, server.relayhost);
-      await scheduling.ringDelivery({ requests: [name], isAlone: true });
+      await scheduling.ringDelivery({ requests: [name], keepsConnection: false, isAlone: true });
       const event = await ended(scheduling);
       assert.deepEqual([event.end, event.sent], ["tried", 1]);
       assert.equal(server.messages.length, 1);
@@ -215,7 +215,7 @@ describe("a message that is tried alone", () => {
         await using server = await FakeSmtpServer.start();
         await using daemon = await runDelivery(store);
         const { name, scheduling } = await dispatchOne(store, server.relayhost);
-        await scheduling.ringDelivery({ requests: [name], isAlone: true });
+        await scheduling.ringDelivery({ requests: [name], keepsConnection: false, isAlone: true });
         await waitFor(() =>
           daemon.lines.some((line) => line.endsWith("ended with signal SIGKILL")),
         );

@@ -45,14 +45,14 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
     draining: signal,
     onNotice: (level, text, name) => log[level](text, name.id),
   });
-  const serveAlone = async ({ requests }: DeliveryBell) => {
+  const serveAlone = async ({ requests, keepsConnection }: DeliveryBell) => {
     for (const name of requests) {
       // Draining: claimed and given back here, without a try.
-      if ((await places.run(name)) === "draining") await worker.serve([name]);
+      if ((await places.run(name)) === "draining")
+        await worker.serve({ requests: [name], keepsConnection });
     }
   };
-  const serve = (bell: DeliveryBell) =>
-    bell.isAlone ? serveAlone(bell) : worker.serve(bell.requests);
+  const serve = (bell: DeliveryBell) => (bell.isAlone ? serveAlone(bell) : worker.serve(bell));
   const listener = await store.listenForDeliveries({ concurrency }, (bell) =>
     serve(bell).catch(endProcess),
   );

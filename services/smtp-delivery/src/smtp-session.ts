@@ -12,11 +12,14 @@
  * (as with Postfix's smtp_per_request_deadline), so that a drip-feeding server holds a slot for a bounded time.
  * Content is written in pieces of 64 KB, each under smtp_data_xfer_timeout.
  *
+ * A session owns the token of its connection, from the open socket to the closed one, whatever closes it.
+ *
  * Source: spec D6 to D12, D15, D20, D26, delivery.md §2, §4; RFC 5321 §4.5.3.2; RFC 2920.
  */
 import type { Socket } from "node:net";
 
 import type { SmtpReply } from "@postmq/mail-format";
+import type { ConnectionToken } from "@postmq/queue-store";
 import { enhancedStatus } from "@postmq/vocabulary";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
 
@@ -102,6 +105,8 @@ const Connection = SMTPConnection as unknown as new (
 const wholeBytes = 65_536;
 const pieceBytes = 65_536;
 const largestReplyBytes = 65_536;
+/** After QUIT the server may take so long to close its side. It holds a token until then. */
+const closingMs = 1_000;
 /** nodemailer's own timers must never fire before ours. */
 const neverMs = 2 ** 31 - 1;
 
@@ -113,6 +118,7 @@ export class SmtpSession extends Connection {
   offers: Offers = new Map();
   readonly #settings: SessionSettings;
   readonly #socket: Socket;
+  #token: ConnectionToken;
   #timer: NodeJS.Timeout | undefined;
   #stage: Stage = "greeting";
   #broken: Broken | undefined;
@@ -122,7 +128,12 @@ export class SmtpSession extends Connection {
   /** Told when the conversation ends while nobody uses it. */
   onEnd: (() => void) | undefined;
 
-  constructor(socket: Socket, server: ServerName, settings: SessionSettings) {
+  constructor(
+    socket: Socket,
+    server: ServerName,
+    settings: SessionSettings,
+    token: ConnectionToken,
+  ) {
     super({
       connection: socket,
       name: settings.heloName,
@@ -131,11 +142,27 @@ export class SmtpSession extends Connection {
       greetingTimeout: neverMs,
       socketTimeout: neverMs,
       maxResponseSize: largestReplyBytes,
+      socketCloseTimeout: closingMs,
     });
     this.server = server;
     this.connectedAtMs = performance.now();
     this.#settings = settings;
     this.#socket = socket;
+    this.#token = token;
+    socket.once("close", () => this.#token[Symbol.dispose]());
+  }
+
+  /** The name of the destination at which this connection counts. */
+  get countsAt(): string {
+    return this.#token.name;
+  }
+
+  /** From now on it counts where this token does. */
+  countUnder(token: ConnectionToken): void {
+    const before = this.#token;
+    this.#token = token;
+    before[Symbol.dispose]();
+    if (this.#socket.closed) token[Symbol.dispose]();
   }
 
   /** May another message go over this connection? */
