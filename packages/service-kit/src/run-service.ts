@@ -108,6 +108,7 @@ function openServiceStore(parameters: Parameters, processName: string, log: Log)
     heartbeatMs: parameters.worker_heartbeat_time,
     leaseMs: parameters.leader_lease_time,
     crashLimit: parameters.crash_limit,
+    processLimit: parameters.default_process_limit,
     connectTimeoutMs,
     onNotice: ({ level, text }) => log[level](text),
   });

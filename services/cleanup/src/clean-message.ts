@@ -6,12 +6,13 @@
  * back, and a sweep rings again. An unreadable message goes to corrupt. What nobody foresaw is thrown: it is a bug, and
  * the store counts a message that was opened and never closed.
  *
- * Source: DESIGN §2 "cleanup", §3; STYLE §6 "mail is kept".
+ * Source: DESIGN §2 "cleanup", §3; spec S33; STYLE §6 "mail is kept".
  */
 import { logMessageId, logPickup } from "@postmq/observability";
 import type { Log } from "@postmq/observability";
 import type { Cleaning, ContentWriter, FinishedContent, OpenedMessage } from "@postmq/queue-store";
 import type { RewritingParameters } from "@postmq/rewriting";
+import type { InFlowDelay } from "@postmq/service-kit";
 import { isPostmqError } from "@postmq/vocabulary";
 import type { PostmqError, QueueId } from "@postmq/vocabulary";
 import { decide } from "./decide.ts";
@@ -20,6 +21,7 @@ import type { WorkBudget } from "./work-budget.ts";
 
 export type CleanupParts = {
   readonly cleaning: Cleaning;
+  readonly inFlow: InFlowDelay;
   readonly log: Log;
   readonly parameters: RewritingParameters;
   /** Messages in work. */
@@ -69,6 +71,7 @@ async function cleanOpened(parts: CleanupParts, opened: OpenedMessage): Promise<
   const decision = decide(opened, stored, parts.parameters);
   if (decision.action === "discard") return await discard(parts, opened, decision.reason);
   logDecision(parts.log, opened, decision);
+  await parts.inFlow.wait();
   const content = await store(parts.cleaning.openContent(opened.id), decision.content);
   const { envelope, recipients } = decision;
   const into = { queue: "incoming", envelope, recipients, content } as const;

@@ -25,7 +25,7 @@ after(async () => {
 });
 
 /** A cleanup daemon on the store, its log, and what a test looks at. */
-async function runCleanup(store: Store) {
+async function runCleanup(store: Store, env: Readonly<Record<string, string>> = {}) {
   const lines: string[] = [];
   const write = (level: string) => (text: string, id?: QueueId) =>
     void lines.push(`${id ?? ""} ${level}${text}`);
@@ -35,6 +35,7 @@ async function runCleanup(store: Store) {
       POSTMQ_MYHOSTNAME: "mx.example.com",
       POSTMQ_MYORIGIN: "example.com",
       POSTMQ_METRICS_LISTEN: "",
+      ...env,
     },
     service: "cleanup",
   });
@@ -239,6 +240,40 @@ describe("the cleanup daemon", () => {
         assert.equal(logged.length, ids.length);
       },
       { redis },
+    ));
+
+  it("S33 waits in_flow_delay with each message while nothing is imported, and then hands it on", () =>
+    withStore(
+      async ({ store }) => {
+        await using _cleanup = await runCleanup(store, { POSTMQ_IN_FLOW_DELAY: "1s" });
+        const intake = store.intake();
+        const deliver = async () => {
+          const id = await drop(intake, Buffer.from("\r\nx\r\n"));
+          await inQueue(store, id, "incoming");
+        };
+        await deliver();
+        const startMs = performance.now();
+        await Promise.all([deliver(), deliver()]);
+        assert.ok(performance.now() - startMs >= 990);
+      },
+      { redis, store: { processLimit: 1 } },
+    ));
+
+  it("S33 hands on at once what waits, when it drains", () =>
+    withStore(
+      async ({ store }) => {
+        const intake = store.intake();
+        await using cleanup = await runCleanup(store, { POSTMQ_IN_FLOW_DELAY: "10s" });
+        const first = await drop(intake, Buffer.from("\r\nx\r\n"));
+        await inQueue(store, first, "incoming");
+        const second = await drop(intake, Buffer.from("\r\nx\r\n"));
+        const startMs = performance.now();
+        await waitFor(() => cleanup.lines.some((line) => line.startsWith(`${second} message-id=`)));
+        await cleanup[Symbol.asyncDispose]();
+        assert.equal((await store.looking().message(second))?.queue, "incoming");
+        assert.ok(performance.now() - startMs < 9000);
+      },
+      { redis, store: { processLimit: 1 } },
     ));
 });
 

@@ -4,6 +4,7 @@
  * Source: DESIGN §2 "cleanup"; cleanup(8).
  */
 import type { BellListener } from "@postmq/queue-store";
+import { InFlowDelay } from "@postmq/service-kit";
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import type { QueueId } from "@postmq/vocabulary";
 import { cleanMessage } from "./clean-message.ts";
@@ -19,8 +20,11 @@ const longestSilenceMs = 60_000;
 
 export async function startCleanup(context: ServiceContext): Promise<Service> {
   const { parameters, store, log, metrics } = context;
+  const cleaning = store.cleaning();
+  const inFlow = new InFlowDelay(parameters.in_flow_delay, cleaning);
   const parts = {
-    cleaning: store.cleaning(),
+    cleaning,
+    inFlow,
     log,
     parameters,
     places: new WorkBudget(maxMessages),
@@ -39,7 +43,10 @@ export async function startCleanup(context: ServiceContext): Promise<Service> {
   return {
     listeners: [],
     notReady: () => whySilent(listener),
-    drain: () => listener.close(),
+    drain: () => {
+      inFlow.end();
+      return listener.close();
+    },
   };
 }
 

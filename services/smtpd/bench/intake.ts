@@ -26,6 +26,7 @@ async function serve(): Promise<void> {
   let messages = 0;
   const intake: Intake = {
     refusal: () => undefined,
+    flowIsDry: () => false,
     newId: () => memory.newId(),
     forgetTaken: () => memory.forgetTaken(),
     openContent: (id) => memory.openContent(id),

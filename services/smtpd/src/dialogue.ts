@@ -20,6 +20,7 @@ import {
   logMessageId,
   logReject,
 } from "@postmq/observability";
+import type { InFlowDelay } from "@postmq/service-kit";
 import type { ClientAttributes, Clock, Envelope, Recipient } from "@postmq/vocabulary";
 
 import { parsePathCommand, splitCommand } from "./command-line.ts";
@@ -39,6 +40,7 @@ export type DialogueContext = {
   readonly settings: SmtpdSettings;
   readonly intake: Intake;
   readonly deadline: CommitDeadline;
+  readonly inFlow: InFlowDelay;
   readonly log: Log;
   readonly metrics: SmtpdMetrics;
   readonly clock: Clock;
@@ -274,7 +276,7 @@ export class Dialogue {
     if (transaction === undefined) return "503 5.5.1 Error: need RCPT command";
     if (rest !== "") return "501 5.5.4 Syntax: DATA";
     if (transaction.recipients.length === 0) return "554 5.5.1 Error: no valid recipients";
-    const { intake, deadline, settings, clock } = this.#context;
+    const { intake, deadline, inFlow, settings, clock } = this.#context;
     const trouble = refusalOf(intake);
     if (trouble !== undefined) {
       return this.#rejected("DATA", trouble, { sender: transaction.sender });
@@ -282,6 +284,7 @@ export class Dialogue {
     this.#message = new IncomingMessage({
       intake,
       deadline,
+      inFlow,
       settings: settings.message,
       envelope: this.#envelope(transaction),
       recipients: transaction.recipients,

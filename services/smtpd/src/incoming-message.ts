@@ -6,14 +6,17 @@
  * streams into the store behind it. The message exists once the store has answered the commit, and not before: whatever
  * ends this earlier leaves nothing behind.
  *
+ * While the scheduler is behind with new mail, the commit waits in_flow_delay.
+ *
  * A message that is refused on the way is read to its end all the same, since the client can't hear us before.
  *
- * Source: DESIGN §2 "smtpd", §3; spec V1, V7, V28, R18; faults.md 1, 2, 11, 17, 19.
+ * Source: DESIGN §2 "smtpd", §3; spec V1, V7, V28, R18, S33; faults.md 1, 2, 11, 17, 19.
  */
 import { LineEndNormaliser } from "@postmq/mail-format";
 import type { ContentWriter, Intake } from "@postmq/queue-store";
 import type { CleanedMessage, Refusal, RewritingParameters } from "@postmq/rewriting";
 import { cleanUp, HeadCollector } from "@postmq/rewriting";
+import type { InFlowDelay } from "@postmq/service-kit";
 import { isPostmqError } from "@postmq/vocabulary";
 import type { Envelope, QueueId, Recipient } from "@postmq/vocabulary";
 
@@ -29,6 +32,7 @@ export type MessageSettings = {
 export type MessageParts = {
   readonly intake: Intake;
   readonly deadline: CommitDeadline;
+  readonly inFlow: InFlowDelay;
   readonly settings: MessageSettings;
   readonly envelope: Envelope;
   readonly recipients: readonly Recipient[];
@@ -105,6 +109,7 @@ export class IncomingMessage {
       await this.#writer.abort();
       return this.#refused ?? { kind: "refused", reply: storeTrouble };
     }
+    await this.#parts.inFlow.wait();
     return await this.#commit(this.#cleaned);
   }
 

@@ -12,6 +12,8 @@ import type { QueueId } from "@postmq/vocabulary";
 export type MemoryIntakeHooks = {
   /** What `refusal` answers. */
   refusal?: () => ReturnType<Intake["refusal"]>;
+  /** What `flowIsDry` answers; no if absent. */
+  flowIsDry?: () => boolean;
   /** Awaited before a commit stores; may throw. */
   beforeCommit?: (message: NewMessage) => Promise<void>;
   /** What a writer's `write` answers. */
@@ -33,6 +35,10 @@ export class MemoryIntake implements Intake {
 
   refusal(): ReturnType<Intake["refusal"]> {
     return this.hooks.refusal?.();
+  }
+
+  flowIsDry(): boolean {
+    return this.hooks.flowIsDry?.() ?? false;
   }
 
   openContent(id: QueueId): ContentWriter {

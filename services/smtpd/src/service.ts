@@ -1,6 +1,7 @@
 /** Builds the SMTP server from the parameters. Source: DESIGN §2 "smtpd". */
 import { networkInterfaces } from "node:os";
 
+import { InFlowDelay } from "@postmq/service-kit";
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import { inNetworks, parseNetworks } from "@postmq/tables";
 
@@ -22,9 +23,11 @@ export async function startSmtpd(context: ServiceContext): Promise<Service> {
       (addresses ?? []).map(({ address }) => address.toLowerCase()),
     ),
   );
+  const intake = store.intake();
   const listener = new SmtpdListener({
     settings,
-    intake: store.intake(),
+    intake,
+    inFlow: new InFlowDelay(parameters.in_flow_delay, intake),
     deadline: new CommitDeadline(commitLimitMs),
     log,
     metrics: declareSmtpdMetrics(metrics),

@@ -69,6 +69,7 @@ export class SmtpdListener extends SMTPServer {
    */
   async drain(limitMs = drainLimitMs): Promise<void> {
     this.#isStopping = true;
+    this.#context.inFlow.end();
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     const gone = new Promise<void>((resolve) => {
       this.#whenGone = resolve;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import type { Store } from "@postmq/queue-store";
+import type { Intake, Store } from "@postmq/queue-store";
 import { SmtpClient, startPostmq, startRedis, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer } from "@postmq/testing";
 import { parseQueueId } from "@postmq/vocabulary";
@@ -23,6 +23,21 @@ async function queuedMessage(store: Store, reply: string) {
 async function queued(store: Store): Promise<number> {
   const depths = await store.looking().depths();
   return depths.reduce((sum, { messages }) => sum + messages, 0);
+}
+
+const smallMessage = {
+  from: "a@example.com",
+  to: ["b@example.net"],
+  content: "Subject: x\r\n\r\nx\r\n",
+};
+
+async function commitEmpty(intake: Intake, queue: "incoming" | "hold"): Promise<void> {
+  const id = intake.newId();
+  const writer = intake.openContent(id);
+  const envelope = { sender: "a@example.com", origin: "smtp" } as const;
+  const recipients = [{ address: "b@example.net" }];
+  const content = await writer.finish();
+  assert.equal(await intake.commit({ id, queue, envelope, recipients, content }), "stored");
 }
 
 describe("SMTP intake into Redis", () => {
@@ -192,6 +207,71 @@ describe("SMTP intake into Redis", () => {
         assert.equal(await queued(store), 1);
       },
       { redis },
+    ));
+
+  it("S33 slows many sessions to a message per in_flow_delay each while nothing is imported, refusing none", () =>
+    withStore(
+      async ({ store }) => {
+        const parameters = { in_flow_delay: "1s" };
+        await using server = await startListener({ intake: store.intake(), parameters });
+        using clients = new DisposableStack();
+        const sessions = await Promise.all(
+          Array.from({ length: 4 }, () => SmtpClient.open(server.port)),
+        );
+        for (const client of sessions) clients.use(client);
+        const codes: number[] = [];
+        const startMs = performance.now();
+        await Promise.all(
+          sessions.map(async (client) => {
+            for (let i = 0; i < 3; i++) codes.push((await client.deliver(smallMessage)).code);
+          }),
+        );
+        const tookMs = performance.now() - startMs;
+        assert.deepEqual(
+          codes,
+          Array.from({ length: 12 }, () => 250),
+        );
+        // Four tokens let the first messages through; then each session waits with each of two more.
+        assert.ok(tookMs >= 1990, `${tookMs} ms`);
+        assert.equal(await queued(store), 12);
+      },
+      { redis, store: { processLimit: 4 } },
+    ));
+
+  it("S33 goes at full speed again when the scheduler has imported what was there", () =>
+    withStore(
+      async ({ store }) => {
+        const intake = store.intake();
+        await using server = await startListener({ intake, parameters: { in_flow_delay: "10s" } });
+        using client = await SmtpClient.open(server.port);
+        assert.equal((await client.deliver(smallMessage)).code, 250);
+        assert.equal((await client.deliver(smallMessage)).code, 250);
+        assert.equal(intake.flowIsDry(), true);
+        const fence = await store.leadership().acquire();
+        assert.ok(fence !== undefined);
+        const wanted = { fence, from: "incoming", maxMessages: 100, maxRecipients: 100 } as const;
+        assert.equal((await store.scheduling().importMessages(wanted)).length, 2);
+        await waitFor(() => !intake.flowIsDry());
+        const startMs = performance.now();
+        assert.equal((await client.deliver(smallMessage)).code, 250);
+        assert.equal(intake.flowIsDry(), false);
+        assert.ok(performance.now() - startMs < 9000);
+      },
+      { redis, store: { processLimit: 2 } },
+    ));
+
+  it("S34 takes no token for mail that goes to hold", () =>
+    withStore(
+      async ({ store }) => {
+        const intake = store.intake();
+        for (let i = 0; i < 5; i++) await commitEmpty(intake, "hold");
+        assert.equal(intake.flowIsDry(), false);
+        await commitEmpty(intake, "incoming");
+        assert.equal(intake.flowIsDry(), false);
+        await commitEmpty(intake, "incoming");
+        assert.equal(intake.flowIsDry(), true);
+      },
+      { redis, store: { processLimit: 2 } },
     ));
 });
 

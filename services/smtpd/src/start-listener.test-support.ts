@@ -3,6 +3,7 @@ import { loadParameters } from "@postmq/config";
 import type { Log } from "@postmq/observability";
 import { createMetrics } from "@postmq/observability";
 import type { Intake } from "@postmq/queue-store";
+import { InFlowDelay } from "@postmq/service-kit";
 import { systemClock } from "@postmq/vocabulary";
 
 import { CommitDeadline } from "./commit-deadline.ts";
@@ -37,10 +38,12 @@ export function dialogueContext(options: ListenerOptions, lines: string[]): Dial
       ([name, value]) => [`POSTMQ_${name.toUpperCase()}`, value],
     ),
   );
-  const settings = readSmtpdSettings(loadParameters({ env, service: "smtpd" }));
+  const parameters = loadParameters({ env, service: "smtpd" });
+  const settings = readSmtpdSettings(parameters);
   return {
     settings,
     intake: options.intake,
+    inFlow: new InFlowDelay(parameters.in_flow_delay, options.intake),
     deadline: new CommitDeadline(options.commitLimitMs ?? 20_000),
     log: lineLog(lines),
     metrics: declareSmtpdMetrics(createMetrics("smtpd")),
