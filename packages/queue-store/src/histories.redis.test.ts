@@ -3,6 +3,8 @@ import type {
   Delivering,
   Fence,
   ImportedMessage,
+  Looking,
+  Operating,
   Scheduling,
   Settlement,
 } from "@postmq/queue-store";
@@ -21,6 +23,8 @@ class History {
   readonly #under: StoreUnderTest;
   readonly #random: ReturnType<typeof seededRandom>;
   readonly #scheduling: Scheduling;
+  readonly #operating: Operating;
+  readonly #looking: Looking;
   readonly #active = new Map<QueueId, ImportedMessage>();
   #out: RequestName[] = [];
   #workers: { readonly delivering: Delivering; readonly die: () => Promise<void> }[] = [];
@@ -35,6 +39,8 @@ class History {
     this.#under = under;
     this.#random = seededRandom(seed);
     this.#scheduling = under.store.scheduling();
+    this.#operating = under.store.operating();
+    this.#looking = under.store.looking();
   }
 
   #below(limit: number): number {
@@ -71,6 +77,8 @@ class History {
       () => this.#end(),
       () => this.#settle(),
       () => this.#reap(),
+      () => this.#operate(),
+      () => this.#recall(),
     ];
     const chance = this.#random.next();
     if (chance < 0.02) return this.elect();
@@ -88,11 +96,14 @@ class History {
   }
 
   async #import(from: "incoming" | "deferred"): Promise<void> {
+    const isFlush = from === "deferred" && this.#random.next() < 0.3;
     const imported = await this.#scheduling.importMessages({
       fence: this.#fence,
       from,
       maxMessages: 5,
       maxRecipients: 100,
+      ...(this.#random.next() < 0.5 ? { maxRecipientsInAll: 1, minRecipients: 1 } : {}),
+      ...(isFlush ? { enteredBeforeMs: this.#under.store.clock.nowMs() } : {}),
     });
     // Else the next import says that this one is in hand.
     if (this.#random.next() < 0.2) await this.#scheduling.closeImport(this.#fence);
@@ -163,8 +174,17 @@ class History {
     for (const { id, generation } of this.#active.values()) {
       if (this.#out.some((name) => name.id === id)) continue;
       const dueMs = this.#under.store.clock.nowMs() - 1;
-      const defer = { id, generation, action: "defer", dueMs, countAttempt: true } as const;
-      const owe = { id, generation, action: "report", kind: "failure" } as const;
+      const isSurplus = this.#random.next() < 0.5;
+      const defer = {
+        id,
+        generation,
+        action: "defer",
+        dueMs: isSurplus ? dueMs + 3_600_000 : dueMs,
+        countAttempt: !isSurplus,
+        ...(isSurplus ? { surplusOf: "smtp:x" } : {}),
+      } as const;
+      const kind = this.#random.next() < 0.5 ? "failure" : "delay";
+      const owe = { id, generation, action: "report", kind } as const;
       settlements.push(
         { id, generation, action: "remove" },
         this.#random.next() < 0.5 ? owe : defer,
@@ -190,6 +210,18 @@ class History {
     return this.#cachedReporting;
   }
   #cachedReporting: ReturnType<StoreUnderTest["store"]["reporting"]> | undefined;
+
+  async #operate(): Promise<void> {
+    const operating = this.#operating;
+    await operating.flushSite(`d${this.#below(3)}.example.com`);
+    const { messages } = await this.#looking.list("deferred", { limit: 2 });
+    for (const { id } of messages) await operating.flushMessage(id);
+  }
+
+  async #recall(): Promise<void> {
+    await this.#scheduling.recall(this.#fence, "smtp:x", 1 + this.#below(3));
+    await this.#scheduling.mendDue(this.#fence, "");
+  }
 
   async #kill(): Promise<void> {
     const [worker] = this.#workers.splice(this.#below(this.#workers.length), 1);

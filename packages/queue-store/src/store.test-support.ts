@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { checkInstance } from "@postmq/queue-store";
 import type { Fence, Intake, NewMessage, Scheduling, Store } from "@postmq/queue-store";
 import type { StoreUnderTest } from "@postmq/testing";
+import { enhancedStatus } from "@postmq/vocabulary";
 import type { QueueId, RequestName } from "@postmq/vocabulary";
 
 export type Wanted = {
@@ -70,4 +71,48 @@ export async function dispatched({ scheduling, fence }: Led): Promise<readonly R
 /** The invariants of spec faults.md. */
 export async function assertConsistent(under: StoreUnderTest): Promise<void> {
   assert.deepEqual(await checkInstance(under.redis.url, under.instanceName), []);
+}
+
+export type Deferring = {
+  /** When they are due; default: in an hour. */
+  readonly dueMs?: number;
+  readonly surplusOf?: string;
+  /** An attempt failed for each recipient; default: so it did. */
+  readonly isTried?: boolean;
+};
+
+/** Imports all of incoming and sends it back to deferred. */
+export async function deferIncoming(
+  store: Store,
+  { scheduling, fence }: Led,
+  options: Deferring = {},
+): Promise<void> {
+  const imported = await scheduling.importMessages({
+    fence,
+    from: "incoming",
+    maxMessages: 1000,
+    maxRecipients: 5000,
+  });
+  const { surplusOf } = options;
+  for (const message of options.isTried === false ? [] : imported) {
+    const outcomes = message.recipients.map(({ number }) => ({
+      recipient: number,
+      kind: "deferred" as const,
+      status: enhancedStatus("4.4.1"),
+      reason: "refused",
+    }));
+    await scheduling.recordOutcomes(message.id, outcomes);
+  }
+  const answers = await scheduling.settle(
+    fence,
+    imported.map(({ id, generation }) => ({
+      id,
+      generation,
+      action: "defer",
+      dueMs: options.dueMs ?? store.clock.nowMs() + 3_600_000,
+      countAttempt: options.isTried !== false,
+      ...(surplusOf === undefined ? {} : { surplusOf }),
+    })),
+  );
+  assert.ok(answers.every((answer) => answer === "done"));
 }
