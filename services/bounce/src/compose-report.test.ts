@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { formatMailDate } from "@postmq/mail-format";
 import { enhancedStatus, parseQueueId } from "@postmq/vocabulary";
 import type { QueueId, StoredRecipient } from "@postmq/vocabulary";
 import { composeReport } from "./compose-report.ts";
@@ -11,6 +12,8 @@ function queueId(text: string): QueueId {
   assert(id !== undefined);
   return id;
 }
+
+const hourMs = 3_600_000;
 
 const refused: StoredRecipient = {
   number: 0,
@@ -31,6 +34,16 @@ const refused: StoredRecipient = {
   },
 };
 
+const later: StoredRecipient = {
+  ...refused,
+  state: {
+    kind: "deferred",
+    status: enhancedStatus("4.2.1"),
+    reason: "host mx.far.example[192.0.2.1] said: 450 4.2.1 later",
+    remote: { host: "mx.far.example", address: "192.0.2.1", port: 25, reply: "450 4.2.1 later" },
+  },
+};
+
 const original = Buffer.from("Subject: hello\r\nX-Odd: .dot\r\n\r\n.line\r\nlast");
 
 const input: ReportInput = {
@@ -46,6 +59,8 @@ const input: ReportInput = {
   myorigin: "example",
   mailName: "postmq",
   mailerDaemon: "MAILER-DAEMON",
+  delayWarningMs: 4 * hourMs,
+  lifetimeMs: 5 * 24 * hourMs,
 };
 
 function compose(changes: Partial<ReportInput> = {}) {
@@ -131,6 +146,53 @@ describe("composeReport", () => {
     );
     assert.equal(recipients[0]?.has("remote-mta"), false);
     assert.match(text.body.toString(), /too old/);
+  });
+
+  it("S13 warns of a delay: still tried, nothing to do, and until when", () => {
+    const bytes = Buffer.from("Subject: hello\r\n");
+    const { message, text, returned, recipients } = compose({
+      kind: "delay",
+      recipients: [later],
+      returned: { kind: "headers", bytes },
+    });
+    assert.equal(message.headers.get("subject"), "Delayed Mail (still being retried)");
+    assert.equal(message.headers.get("to"), "sender@x.example");
+    assert.equal(message.headers.get("auto-submitted"), "auto-replied");
+    const words = text.body.toString();
+    assert.match(words, /# THIS IS A WARNING ONLY\. {2}YOU DO NOT NEED TO RESEND YOUR MESSAGE\. #/);
+    assert.match(words, /could not be delivered for more than 4 hour\(s\)\r\n/);
+    assert.match(words, /will be retried until it is 5 day\(s\) old/);
+    assert.match(words, /<joe@far\.example> .*450 4\.2\.1 later/s);
+    assert.equal(returned.headers.get("content-type"), "text/rfc822-headers");
+    assert.deepEqual(Object.fromEntries(recipients[0] ?? []), {
+      "final-recipient": "rfc822; joe@far.example",
+      "original-recipient": "rfc822;Info@near.example",
+      action: "delayed",
+      status: "4.2.1",
+      "remote-mta": "dns; mx.far.example",
+      "diagnostic-code": "smtp; 450 4.2.1 later",
+      "will-retry-until": formatMailDate(input.arrivalMs + 5 * 24 * hourMs),
+    });
+  });
+
+  it("S13 tells times below the unit in a smaller one, not as 0 hours", () => {
+    const words = (delayWarningMs: number, lifetimeMs: number) =>
+      compose({
+        kind: "delay",
+        recipients: [later],
+        delayWarningMs,
+        lifetimeMs,
+      }).text.body.toString();
+    assert.match(
+      words(90_000, 5 * hourMs),
+      /more than 1 minute\(s\)[^]* until it is 5 hour\(s\) old/,
+    );
+    assert.match(words(7 * hourMs + 1, 36 * hourMs), /more than 7 hour\(s\)[^]* is 1 day\(s\) old/);
+    assert.match(words(5_000, 0), /more than 5 second\(s\)/);
+  });
+
+  it("gives no retry time in a report of failure", () => {
+    assert.equal(compose().recipients[0]?.has("will-retry-until"), false);
   });
 
   it("D33 lists every recipient that failed, each in a block of its own", () => {

@@ -1,19 +1,20 @@
 /**
- * A report about mail that could not be delivered, as RFC 3464 wants it: multipart/report of a text for people, a
+ * A report about mail that could not be delivered, or not yet, as RFC 3464 wants it: multipart/report of a text for people, a
  * message/delivery-status part for programs, and the original or its headers.
  *
  * Pure: everything that varies is passed in. Whatever came from outside (addresses, replies, reasons) is made one line
  * before it is put in; the original goes back byte for byte. All line ends are CRLF.
  *
- * Source: spec delivery.md §9, D28 to D34, S12; RFC 3464, RFC 6522, RFC 6533 (internationalised addresses), RFC 3834
+ * Source: spec delivery.md §9, D28 to D34, S12, S13; RFC 3464, RFC 6522, RFC 6533 (internationalised addresses), RFC 3834
  * (Auto-Submitted).
  */
 import { formatMailDate, formatReceived } from "@postmq/mail-format";
 import type { ReportKind } from "@postmq/queue-store";
 import type { Envelope, QueueId, StoredRecipient } from "@postmq/vocabulary";
 import { deliveryStatus } from "./delivery-status.ts";
+import { explanation } from "./explanation.ts";
 import type { ReturnedContent } from "./returned-content.ts";
-import { oneLine, wrap } from "./sanitise.ts";
+import { oneLine } from "./sanitise.ts";
 
 export type ReportInput = {
   /** The message that is reported. */
@@ -23,7 +24,7 @@ export type ReportInput = {
   readonly envelope: Envelope;
   readonly arrivalMs: number;
   readonly nowMs: number;
-  /** Those that failed and whose sender wants to know. */
+  /** Those that failed (delay: that are still deferred) and whose sender wants to know. */
   readonly recipients: readonly StoredRecipient[];
   readonly returned: ReturnedContent;
   readonly myhostname: string;
@@ -31,6 +32,10 @@ export type ReportInput = {
   readonly mailName: string;
   /** Stands for the null sender in From (empty_address_recipient). */
   readonly mailerDaemon: string;
+  /** delay_warning_time: after how long a warning is sent. */
+  readonly delayWarningMs: number;
+  /** maximal_queue_lifetime: how long a message is tried. */
+  readonly lifetimeMs: number;
 };
 
 export type ComposedReport = {
@@ -40,7 +45,7 @@ export type ComposedReport = {
   readonly isUtf8: boolean;
 };
 
-/** Composes a failure report (expiry included). */
+/** Composes a failure report (expiry included), or a delay warning. */
 export function composeReport(input: ReportInput): ComposedReport {
   const isUtf8 = needsUtf8(input);
   const text = Buffer.from(explanation(input));
@@ -100,7 +105,7 @@ function topHeaders(
   const lines = [
     `Date: ${formatMailDate(input.nowMs)}`,
     `From: ${input.mailerDaemon}@${input.myorigin} (Mail delivery system)`,
-    "Subject: Mail not delivered, returned to sender",
+    `Subject: ${subject(input.kind)}`,
     `To: ${oneLine(input.envelope.sender, made.isUtf8)}`,
     "Auto-Submitted: auto-replied",
     "MIME-Version: 1.0",
@@ -115,42 +120,10 @@ function topHeaders(
   return `${received}${lines.map((line) => `${line}\r\n`).join("")}`;
 }
 
-/** The text for people. */
-function explanation(input: ReportInput): string {
-  const days = input.kind === "expired" ? "It was tried again and again until it was too old." : "";
-  const lines = [
-    `This is the mail system at host ${input.myhostname}.`,
-    "",
-    "Your message could not be delivered to the recipients below.",
-    ...(days === "" ? [] : [days]),
-    `${returnedPhrase(input.returned)} this report.`,
-    "",
-    "If you need help, write to the postmaster and include this report.",
-    "",
-    ...input.recipients.map((recipient) => wrap(recipientLine(recipient))),
-  ];
-  return lines.map((line) => `${line}\r\n`).join("");
-}
-
-function returnedPhrase(returned: ReturnedContent): string {
-  switch (returned.kind) {
-    case "whole":
-      return "It is attached to";
-    case "headers":
-      return "Its headers are attached to";
-    case "unavailable":
-      return "Its content can't be read and is missing from";
-  }
-}
-
-/** `<r> (expanded from <o>): reason`. Source: delivery.md §9 "Format". */
-function recipientLine(recipient: StoredRecipient): string {
-  const { address, original, state } = recipient;
-  const isExpanded =
-    original !== undefined && original !== "" && original.toLowerCase() !== address.toLowerCase();
-  const from = isExpanded ? ` (expanded from <${oneLine(original, true)}>)` : "";
-  const reason = "reason" in state ? oneLine(state.reason, true) : "delivery failed";
-  return `<${oneLine(address, true)}>${from}: ${reason}`;
+function subject(kind: ReportKind): string {
+  return kind === "delay"
+    ? "Delayed Mail (still being retried)"
+    : "Mail not delivered, returned to sender";
 }
 
 type Part = {

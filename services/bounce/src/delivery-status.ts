@@ -1,7 +1,7 @@
 /**
  * The part of a report that programs read: what happened to the message, and to each of its recipients.
  *
- * Source: RFC 3464 §2; RFC 6533 §3; spec delivery.md §9 "Format", S12.
+ * Source: RFC 3464 §2; RFC 6533 §3; spec delivery.md §9 "Format", S12, S13.
  */
 import { formatMailDate } from "@postmq/mail-format";
 import type { StoredRecipient } from "@postmq/vocabulary";
@@ -10,7 +10,10 @@ import { oneLine, wrap } from "./sanitise.ts";
 
 /** Fields about the message, then one block for each recipient. */
 export function deliveryStatus(
-  input: Pick<ReportInput, "id" | "envelope" | "arrivalMs" | "recipients" | "myhostname">,
+  input: Pick<
+    ReportInput,
+    "id" | "kind" | "envelope" | "arrivalMs" | "recipients" | "myhostname" | "lifetimeMs"
+  >,
   isUtf8: boolean,
 ): string {
   const { envelope } = input;
@@ -24,11 +27,26 @@ export function deliveryStatus(
     field("X-Postfix-Sender", `${type}; ${envelope.sender}`, isUtf8),
     field("Arrival-Date", formatMailDate(input.arrivalMs), isUtf8),
   ];
-  const recipients = input.recipients.map((recipient) => recipientFields(recipient, isUtf8));
+  const ending =
+    input.kind === "delay" ? [field("Will-Retry-Until", retriedUntil(input), isUtf8)] : [];
+  const action = input.kind === "delay" ? "delayed" : "failed";
+  const recipients = input.recipients.map((recipient) => [
+    ...recipientFields(recipient, action, isUtf8),
+    ...ending,
+  ]);
   return [message, ...recipients].map((block) => `${block.join("\r\n")}\r\n`).join("\r\n");
 }
 
-function recipientFields(recipient: StoredRecipient, isUtf8: boolean): readonly string[] {
+/** When it is given up: RFC 3464 §2.3.9; only a message with a sender is warned about, so it is that lifetime. */
+function retriedUntil({ arrivalMs, lifetimeMs }: Pick<ReportInput, "arrivalMs" | "lifetimeMs">) {
+  return formatMailDate(arrivalMs + lifetimeMs);
+}
+
+function recipientFields(
+  recipient: StoredRecipient,
+  action: "failed" | "delayed",
+  isUtf8: boolean,
+): readonly string[] {
   const { state } = recipient;
   const hasReason = state.kind === "failed" || state.kind === "deferred";
   const remote = hasReason ? state.remote : undefined;
@@ -39,7 +57,7 @@ function recipientFields(recipient: StoredRecipient, isUtf8: boolean): readonly 
   return [
     field("Final-Recipient", `${addressType(isUtf8)}; ${recipient.address}`, isUtf8),
     ...originalRecipient(recipient, isUtf8),
-    field("Action", "failed", isUtf8),
+    field("Action", action, isUtf8),
     field("Status", hasReason ? state.status : "5.0.0", isUtf8),
     ...(remote === undefined ? [] : [field("Remote-MTA", `dns; ${remote.host}`, isUtf8)]),
     field("Diagnostic-Code", diagnostic, isUtf8),

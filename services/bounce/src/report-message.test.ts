@@ -29,6 +29,18 @@ const owed: OpenedReport = {
   content: { contentId: "M1", sizeBytes: 24, chunks: 1 },
 };
 
+const delayed: OpenedReport = {
+  ...owed,
+  kind: "delay",
+  recipients: [
+    {
+      number: 0,
+      address: "joe@far.example",
+      state: { kind: "deferred", status: enhancedStatus("4.2.1"), reason: "said: 450 later" },
+    },
+  ],
+};
+
 class FakeReporting implements Reporting {
   readonly queued: (NewMessage | undefined)[] = [];
   readonly asked: number[] = [];
@@ -82,6 +94,8 @@ function run(reporting: FakeReporting) {
     mailerDaemon: "MAILER-DAEMON",
     doubleBounceSender: "double-bounce",
     bounceSizeLimit: 50_000,
+    delayWarningMs: 3_600_000,
+    lifetimeMs: 432_000_000,
   };
   const clock = { nowMs: () => 5000 };
   return reportMessage(id, { reporting, clock, log, settings }).then((end) => ({ end, lines }));
@@ -127,6 +141,43 @@ describe("reportMessage", () => {
     await run(reporting);
     assert((reporting.asked[0] ?? Infinity) < 1_000_000);
     assert.equal(reporting.queued[0]?.content.inline?.includes("body"), false);
+  });
+
+  it("S13 queues a delay warning with headers alone, and logs it as one", async () => {
+    const reporting = new FakeReporting();
+    reporting.answer = { ...delayed, envelope: { ...owed.envelope, ret: "FULL" } };
+    const { end, lines } = await run(reporting);
+    assert.equal(end, "queued");
+    const content = reporting.queued[0]?.content.inline;
+    assert(content !== undefined);
+    assert(content.includes("Action: delayed"));
+    assert.equal(content.includes("body"), false);
+    assert.equal(reporting.queued[0]?.envelope.sender, "");
+    assert(lines.includes("M1: sender delay notification: R1"), lines.join("\n"));
+  });
+
+  it("S13 warns only of recipients without NOTIFY or with DELAY, and never a null sender", async () => {
+    const reporting = new FakeReporting();
+    const [joe] = delayed.recipients;
+    assert(joe !== undefined);
+    const quiet = { ...joe, number: 1, address: "quiet@x.example", notify: ["FAILURE"] } as const;
+    const asked = { ...joe, number: 2, address: "asked@x.example", notify: ["DELAY"] } as const;
+    reporting.answer = { ...delayed, recipients: [joe, quiet, asked] };
+    assert.equal((await run(reporting)).end, "queued");
+    const content = reporting.queued[0]?.content.inline;
+    assert(content !== undefined);
+    assert(content.includes("joe@far.example") && content.includes("asked@x.example"));
+    assert.equal(content.includes("quiet@x.example"), false);
+    reporting.answer = { ...delayed, recipients: [quiet] };
+    const { end, lines } = await run(reporting);
+    assert.equal(end, "dropped");
+    assert(
+      lines.some((line) => line.startsWith("M1: no delay notification: ")),
+      lines.join("\n"),
+    );
+    reporting.answer = { ...delayed, envelope: { ...owed.envelope, sender: "" } };
+    assert.equal((await run(reporting)).end, "dropped");
+    assert.deepEqual(reporting.queued.slice(1), [undefined, undefined]);
   });
 
   it("sends the report even when the content can't be read", async () => {

@@ -5,7 +5,7 @@
  * one that dies after it leaves nothing to do. Whoever is not to be told (the null sender, NOTIFY=NEVER) is decided
  * here and nowhere else.
  *
- * Source: spec D28 to D34, Q6; queues.md §3.7 a.
+ * Source: spec D28 to D34, S13, Q6; queues.md §3.7 a.
  */
 import type { FinishedContent, OpenedReport, Reporting } from "@postmq/queue-store";
 import { logMessageId, logNotification } from "@postmq/observability";
@@ -16,7 +16,7 @@ import { composeReport } from "./compose-report.ts";
 import type { ComposedReport } from "./compose-report.ts";
 import { headersOf, returnsWhole } from "./returned-content.ts";
 import type { ReturnedContent } from "./returned-content.ts";
-import { wantsFailureReport, whyNobodyIsTold } from "./who-is-told.ts";
+import { wantsReport, whyNobodyIsTold } from "./who-is-told.ts";
 
 export type ReportSettings = {
   readonly myhostname: string;
@@ -25,6 +25,8 @@ export type ReportSettings = {
   readonly mailerDaemon: string;
   readonly doubleBounceSender: string;
   readonly bounceSizeLimit: number;
+  readonly delayWarningMs: number;
+  readonly lifetimeMs: number;
 };
 
 export type ReportParts = {
@@ -58,14 +60,15 @@ export async function reportMessage(id: QueueId, parts: ReportParts): Promise<Re
 
 async function report(opened: OpenedReport, parts: ReportParts): Promise<ReportEnd> {
   const { reporting, log, settings } = parts;
-  const recipients = opened.recipients.filter(wantsFailureReport);
+  const notification = opened.kind === "delay" ? "delay" : "non-delivery";
+  const recipients = opened.recipients.filter((each) => wantsReport(each, opened.kind));
   const whyNot =
     whyNobodyIsTold(opened.envelope.sender, settings) ??
     (recipients.length === 0 ? "nobody asked to be told (NOTIFY)" : undefined);
   if (whyNot !== undefined) {
     const answer = await reporting.queue(opened, undefined);
     if (answer === "stale") return "left";
-    log.info(`no non-delivery notification: ${whyNot}`, opened.id);
+    log.info(`no ${notification} notification: ${whyNot}`, opened.id);
     return "dropped";
   }
   const reportId = reporting.newId();
@@ -94,7 +97,7 @@ async function report(opened: OpenedReport, parts: ReportParts): Promise<ReportE
   });
   if (answer === "stale") return "left";
   logMessageId(log, reportId, composed.messageId);
-  logNotification(log, { id: opened.id, kind: "non-delivery", reportId });
+  logNotification(log, { id: opened.id, kind: notification, reportId });
   return "queued";
 }
 
@@ -102,7 +105,7 @@ async function report(opened: OpenedReport, parts: ReportParts): Promise<ReportE
 async function readReturned(opened: OpenedReport, parts: ReportParts): Promise<ReturnedContent> {
   const { content, envelope } = opened;
   const isWhole = returnsWhole(
-    { sizeBytes: content.sizeBytes, ret: envelope.ret },
+    { kind: opened.kind, sizeBytes: content.sizeBytes, ret: envelope.ret },
     parts.settings.bounceSizeLimit,
   );
   try {

@@ -25,6 +25,8 @@ export async function startBounce(context: ServiceContext): Promise<Service> {
       mailerDaemon: parameters.empty_address_recipient,
       doubleBounceSender: parameters.double_bounce_sender,
       bounceSizeLimit: parameters.bounce_size_limit,
+      delayWarningMs: parameters.delay_warning_time,
+      lifetimeMs: parameters.maximal_queue_lifetime,
     },
   };
   const ends = metrics.counter(

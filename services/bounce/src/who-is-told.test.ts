@@ -1,17 +1,24 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { wantsFailureReport, whyNobodyIsTold } from "./who-is-told.ts";
+import { wantsReport, whyNobodyIsTold } from "./who-is-told.ts";
 
-describe("wantsFailureReport", () => {
+describe("wantsReport", () => {
   it("D30 tells of a recipient without NOTIFY, and of one with FAILURE", () => {
-    assert.equal(wantsFailureReport({}), true);
-    assert.equal(wantsFailureReport({ notify: [] }), true);
-    assert.equal(wantsFailureReport({ notify: ["DELAY", "FAILURE"] }), true);
+    assert.equal(wantsReport({}, "failure"), true);
+    assert.equal(wantsReport({ notify: [] }, "expired"), true);
+    assert.equal(wantsReport({ notify: ["DELAY", "FAILURE"] }, "failure"), true);
   });
 
   it("D30 tells nothing of NEVER, nor where FAILURE was not asked for", () => {
-    assert.equal(wantsFailureReport({ notify: ["NEVER"] }), false);
-    assert.equal(wantsFailureReport({ notify: ["SUCCESS"] }), false);
+    assert.equal(wantsReport({ notify: ["NEVER"] }, "failure"), false);
+    assert.equal(wantsReport({ notify: ["SUCCESS", "DELAY"] }, "expired"), false);
+  });
+
+  it("D30 warns of a delay without NOTIFY, and with DELAY, and else not", () => {
+    assert.equal(wantsReport({}, "delay"), true);
+    assert.equal(wantsReport({ notify: ["FAILURE", "DELAY"] }, "delay"), true);
+    assert.equal(wantsReport({ notify: ["FAILURE"] }, "delay"), false);
+    assert.equal(wantsReport({ notify: ["NEVER"] }, "delay"), false);
   });
 });
 

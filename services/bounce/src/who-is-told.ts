@@ -1,14 +1,16 @@
 /**
- * Which failures a sender is told of, and whether there is a sender to tell.
+ * Which failures and delays a sender is told of, and whether there is a sender to tell.
  *
  * Source: spec D28, D29, D30; RFC 3461 §4.1 (NOTIFY), RFC 5321 §4.5.5 (null reverse-path).
  */
+import type { ReportKind } from "@postmq/queue-store";
 import type { Recipient } from "@postmq/vocabulary";
 
-/** Without NOTIFY a failure is told; with it, only when FAILURE is among its words (D30). */
-export function wantsFailureReport(recipient: Pick<Recipient, "notify">): boolean {
+/** Without NOTIFY failures and delays are told; with it, only what is among its words (D30). */
+export function wantsReport(recipient: Pick<Recipient, "notify">, kind: ReportKind): boolean {
   const { notify } = recipient;
-  return notify === undefined || notify.length === 0 || notify.includes("FAILURE");
+  if (notify === undefined || notify.length === 0) return true;
+  return notify.includes(kind === "delay" ? "DELAY" : "FAILURE");
 }
 
 /**
