@@ -21,8 +21,8 @@ const scripts = {
   flushSite: loadScript("flush-site"),
   flushMessage: loadScript("flush-message"),
 };
-/** Messages looked at per script: keeps Redis free for others in between. */
-const messagesPerScript = 500;
+/** Messages looked at per script: moving them takes Redis some 10 ms, and others get their turn in between. */
+const messagesPerScript = 200;
 
 export class OperatingStore implements Operating {
   readonly #parts: StoreParts;

@@ -57,6 +57,8 @@ export const queueMoves: readonly QueueMove[] = [
   { from: "incoming", to: "active", script: "import-messages", by: ["qmgr"] },
   { from: "deferred", to: "active", script: "import-messages", by: ["qmgr"] },
   { from: "active", to: "incoming", script: "reopen-active", by: ["qmgr"] },
+  { from: "deferred", to: "incoming", script: "flush-site", by: ["postqueue"] },
+  { from: "deferred", to: "incoming", script: "flush-message", by: ["postqueue"] },
   { from: "active", to: "deferred", script: "settle-messages", by: ["qmgr"] },
   { from: "active", to: "gone", script: "settle-messages", by: ["qmgr"] },
   { from: "maildrop", to: "corrupt", script: "park-corrupt", by: ["cleanup"] },
