@@ -1,0 +1,281 @@
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import { setImmediate as turn } from "node:timers/promises";
+import { after, before, describe, it } from "node:test";
+import type { ConnectionToken, ConnectionTokens, Store } from "@postmq/queue-store";
+import { seededRandom, startRedis, waitFor, withStore } from "@postmq/testing";
+import type { RedisServer, StoreUnderTest } from "@postmq/testing";
+
+const heartbeatMs = 1_000;
+const name = "smtp:example.com";
+const never = new AbortController().signal;
+
+async function tokensOf(store: Store): Promise<ConnectionTokens> {
+  return (await store.delivering({ concurrency: 100 })).connections;
+}
+
+async function taken(tokens: ConnectionTokens, limit: number): Promise<ConnectionToken> {
+  const token = await tokens.take({ name, limit, signal: never });
+  assert.ok(token !== undefined, "no token came free");
+  return token;
+}
+
+/** The hash of tokens in Redis. */
+async function keyOf({ redis, instanceName }: StoreUnderTest): Promise<string> {
+  return await redis.cli("KEYS", `postmq:{${instanceName}}:ct:*`);
+}
+
+/** Tokens held, over all workers. */
+async function heldIn(under: StoreUnderTest): Promise<number> {
+  const key = await keyOf(under);
+  return key === "" ? 0 : Number(await under.redis.cli("HLEN", key));
+}
+
+describe("connection tokens", () => {
+  let redis: RedisServer;
+  before(async () => {
+    redis = await startRedis();
+  });
+  after(async () => {
+    await redis[Symbol.asyncDispose]();
+  });
+  const onRedis = (test: (under: StoreUnderTest) => Promise<void>) => () =>
+    withStore(test, { redis, store: { heartbeatMs } });
+
+  it(
+    "P7: are no more than the limit over all workers; who gets none is told so after some 3 s",
+    onRedis(async (under) => {
+      const one = await tokensOf(under.store);
+      const other = await tokensOf(await under.openAnother());
+      await taken(one, 2);
+      await taken(other, 2);
+      const startMs = performance.now();
+      assert.equal(await other.take({ name, limit: 2, signal: never }), undefined);
+      assert.ok(performance.now() - startMs > 2_500);
+      assert.equal(await heldIn(under), 2);
+      assert.equal(await under.redis.cli("KEYS", `postmq:{${under.instanceName}}:cw:*`), "");
+    }),
+  );
+
+  it(
+    "cost nothing without a limit",
+    onRedis(async (under) => {
+      const tokens = await tokensOf(under.store);
+      using token = await taken(tokens, 0);
+      assert.equal(token.name, name);
+      assert.equal(await heldIn(under), 0);
+    }),
+  );
+
+  it(
+    "share scripts when many are taken or given back at once",
+    onRedis(async (under) => {
+      const tokens = await tokensOf(under.store);
+      const calls = async () => {
+        const stats = await redis.cli("INFO", "commandstats");
+        return Number(/cmdstat_hlen:calls=\d+/.exec(stats)?.[0].split("=")[1] ?? 0);
+      };
+      const scripts = async () => {
+        const stats = await redis.cli("INFO", "commandstats");
+        return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+      };
+      await taken(tokens, 1_000);
+      const [callsBefore, scriptsBefore] = [await calls(), await scripts()];
+      const held = await Promise.all(Array.from({ length: 100 }, () => taken(tokens, 1_000)));
+      for (const token of held) token[Symbol.dispose]();
+      await waitFor(async () => (await heldIn(under)) === 1);
+      assert.equal((await calls()) - callsBefore, 100 + 1);
+      // Heartbeats are among them.
+      assert.ok((await scripts()) - scriptsBefore < 15);
+    }),
+  );
+
+  it(
+    "wake the one who waits longest when one is given back",
+    onRedis(async (under) => {
+      const one = await tokensOf(under.store);
+      const other = await tokensOf(await under.openAnother());
+      const first = await taken(one, 1);
+      const woken: string[] = [];
+      const waits = async (who: string, tokens: ConnectionTokens) => {
+        const token = await taken(tokens, 1);
+        woken.push(who);
+        token[Symbol.dispose]();
+      };
+      const waiting = async () => {
+        const key = await under.redis.cli("KEYS", `postmq:{${under.instanceName}}:cw:*`);
+        return key === "" ? 0 : Number(await under.redis.cli("ZCARD", key));
+      };
+      const a = waits("a", other);
+      await waitFor(async () => (await waiting()) === 1);
+      const b = waits("b", one);
+      await waitFor(async () => (await waiting()) === 2);
+      first[Symbol.dispose]();
+      // Disposing of it again gives back nobody else's.
+      first[Symbol.dispose]();
+      await Promise.all([a, b]);
+      assert.deepEqual(woken, ["a", "b"]);
+      await waitFor(async () => (await heldIn(under)) === 0);
+    }),
+  );
+
+  it(
+    "ask those who hold some to close an idle connection, one after the other and then more of them",
+    onRedis(async (under) => {
+      const asked: string[] = [];
+      const workers = await Promise.all(
+        ["a", "b", "c"].map(async (who) => {
+          const tokens = await tokensOf(await under.openAnother());
+          const token = await taken(tokens, 3);
+          tokens.onAsked = (wanted) => {
+            asked.push(`${who} ${wanted}`);
+            // Only one of them has an idle one.
+            if (who === "b") token[Symbol.dispose]();
+          };
+          return token;
+        }),
+      );
+      const startMs = performance.now();
+      using mine = await taken(await tokensOf(under.store), 3);
+      assert.equal(mine.name, name);
+      assert.ok(performance.now() - startMs < 2_500);
+      assert.ok(asked.includes(`b ${name}`));
+      assert.ok(asked.length <= 7, asked.join());
+      for (const token of workers) token[Symbol.dispose]();
+    }),
+  );
+
+  it(
+    "ask the asker too",
+    onRedis(async (under) => {
+      const tokens = await tokensOf(under.store);
+      const idle = await taken(tokens, 1);
+      tokens.onAsked = (wanted) => {
+        assert.equal(wanted, name);
+        idle[Symbol.dispose]();
+      };
+      await taken(tokens, 1);
+    }),
+  );
+
+  it(
+    "of one destination are nothing to another",
+    onRedis(async (under) => {
+      const tokens = await tokensOf(under.store);
+      await taken(tokens, 1);
+      const other = await tokens.take({ name: "smtp:example.net", limit: 1, signal: never });
+      assert.equal(other?.name, "smtp:example.net");
+    }),
+  );
+
+  it(
+    "of a worker that died fall with its claims, not sooner",
+    onRedis(async (under) => {
+      const tokens = await tokensOf(under.store);
+      (await taken(tokens, 1))[Symbol.dispose]();
+      using _probe = await tokens.take({ name, limit: 2, signal: never });
+      const key = await keyOf(under);
+      await under.redis.cli("HSET", key, "smtp-delivery-gone.1/7", "1");
+      const startMs = performance.now();
+      await taken(tokens, 2);
+      const waitedMs = performance.now() - startMs;
+      assert.ok(waitedMs >= heartbeatMs - 100, `granted after ${waitedMs} ms`);
+      assert.equal(await under.redis.cli("HEXISTS", key, "smtp-delivery-gone.1/7"), "0");
+      // Nothing of it stays.
+      assert.equal(await under.redis.cli("HLEN", `postmq:{${under.instanceName}}:gone`), "0");
+    }),
+  );
+
+  it(
+    "are no longer waited for once the signal fires, and one that comes too late goes back",
+    onRedis(async (under) => {
+      const tokens = await tokensOf(under.store);
+      const stop = new AbortController();
+      const late = tokens.take({ name, limit: 1, signal: stop.signal });
+      stop.abort();
+      assert.equal(await late, undefined);
+      assert.equal(await tokens.take({ name, limit: 1, signal: stop.signal }), undefined);
+      const held = await taken(tokens, 1);
+      const drain = new AbortController();
+      const waiting = tokens.take({ name, limit: 1, signal: drain.signal });
+      await turn();
+      drain.abort();
+      assert.equal(await waiting, undefined);
+      held[Symbol.dispose]();
+      await waitFor(async () => (await heldIn(under)) === 0);
+    }),
+  );
+
+  it(
+    "all go when their process ends",
+    onRedis(async (under) => {
+      const other = await under.openAnother();
+      const tokens = await tokensOf(other);
+      await Promise.all([1, 2, 3].map(() => taken(tokens, 3)));
+      assert.equal(await heldIn(under), 3);
+      await other[Symbol.asyncDispose]();
+      assert.equal(await heldIn(under), 0);
+    }),
+  );
+
+  it("wait for Redis to come back, and so do those that are given back", async () => {
+    await withStore(
+      async (under) => {
+        const one = await tokensOf(under.store);
+        const other = await tokensOf(await under.openAnother());
+        const held = await taken(one, 1);
+        await under.redis.kill9();
+        held[Symbol.dispose]();
+        const waiting = taken(other, 1);
+        await under.redis.restart();
+        using token = await waiting;
+        assert.equal(token.name, name);
+        assert.equal(await heldIn(under), 1);
+      },
+      { store: { heartbeatMs: 10_000 } },
+    );
+  });
+
+  it(
+    "P7: are never more than the limit, in any order of events, and nobody waits in vain",
+    onRedis(async (under) => {
+      const seed = randomInt(2 ** 31);
+      const random = seededRandom(seed);
+      const limit = random.between(1, 7);
+      let open = 0;
+      let most = 0;
+      let served = 0;
+      const worker = async () => {
+        const tokens = await tokensOf(await under.openAnother());
+        // A worker's connections: in use, or idle and closed when asked.
+        const idle: ConnectionToken[] = [];
+        const close = (token: ConnectionToken) => {
+          open -= 1;
+          token[Symbol.dispose]();
+        };
+        tokens.onAsked = () => {
+          const token = idle.shift();
+          if (token !== undefined) close(token);
+        };
+        const lane = async () => {
+          for (let jobs = random.between(10, 30); jobs > 0; jobs -= 1) {
+            let token = idle.pop();
+            if (token === undefined) {
+              token = await taken(tokens, limit);
+              open += 1;
+              most = Math.max(most, open);
+            }
+            for (let turns = random.between(0, 20); turns > 0; turns -= 1) await turn();
+            served += 1;
+            if (random.next() < 0.5) close(token);
+            else idle.push(token);
+          }
+        };
+        await Promise.all([lane(), lane(), lane()]);
+      };
+      await Promise.all([worker(), worker(), worker(), worker()]);
+      assert.ok(most <= limit, `seed ${seed}: ${most} open with a limit of ${limit}`);
+      assert.ok(served >= 120, `seed ${seed}`);
+    }),
+  );
+});
