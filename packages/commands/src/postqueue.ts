@@ -1,7 +1,5 @@
 /**
- * postqueue -p and -j: the listings, and what mailq shows.
- *
- * Flushing (-f, -i, -s) is refused with a clear message: it does not exist yet.
+ * postqueue: the listings (-p, -j), which are what mailq shows, and flushing (-f, -i, -s).
  *
  * Source: spec admin-tools.md §1; postqueue(1).
  */
@@ -11,29 +9,36 @@ import { exitCodes, isPostmqError } from "@postmq/vocabulary";
 
 import { CommandFailure } from "./command.ts";
 import type { CommandContext } from "./command.ts";
+import { flush } from "./flush.ts";
 import { getopt, lastValue } from "./getopt.ts";
 import { withQueue } from "./open-queue.ts";
 import { readParameters } from "./read-parameters.ts";
 import { assertAllowed } from "./user-access.ts";
 
-const usageText = "usage: postqueue -j | postqueue -p";
+const usageText =
+  "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site";
 const openWithinMs = 3_000;
 
 export type ListingForm = "text" | "json";
 
 export async function postqueue(context: CommandContext): Promise<number> {
   const given = getoptOrUsage(context.args);
-  const asked = given.options
-    .map(({ letter }) => letter)
-    .filter((letter) => !"cv".includes(letter));
+  const asked = given.options.filter(({ letter }) => !"cv".includes(letter));
   const [action, ...others] = asked;
   if (action === undefined || others.length > 0 || given.operands.length > 0) {
     throw new CommandFailure(exitCodes.usage, usageText);
   }
-  if (action !== "p" && action !== "j") {
-    throw new CommandFailure(exitCodes.unavailable, `-${action} is not supported by this version`);
+  const config = lastValue(given, "c");
+  switch (action.letter) {
+    case "f":
+      return await flush(context, { what: "all" }, config);
+    case "i":
+      return await flush(context, { what: "message", id: action.value }, config);
+    case "s":
+      return await flush(context, { what: "site", site: action.value }, config);
+    default:
+      return await printQueue(context, action.letter === "p" ? "text" : "json", config);
   }
-  return await printQueue(context, action === "p" ? "text" : "json", lastValue(given, "c"));
 }
 
 /**

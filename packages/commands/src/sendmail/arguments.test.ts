@@ -96,6 +96,17 @@ describe("sendmail's command line", () => {
     assertExit(64, ["-bp", "b@c.d"]);
   });
 
+  it("runs the queue with -q; the last of -q and -b decides", () => {
+    assert.equal(parse(["-q"]).mode, "flush");
+    assert.equal(parse(["-q", "-q", "-f", "x@y.z"]).mode, "flush");
+    assert.equal(parse(["-bp", "-q"]).mode, "flush");
+    assert.equal(parse(["-q", "-bp"]).mode, "list");
+    assert.equal(parse(["-q", "-bm", "b@c.d"]).mode, "submit");
+    assert.equal(parse(["-q"], { isMailq: true }).mode, "flush");
+    assertExit(64, ["-q", "b@c.d"]);
+    assertExit(64, ["-q", "-t"]);
+  });
+
   it("names another queue with -oQ, another configuration with -C", () => {
     const { instance, config } = parse(["-oQold", "-C", "/etc/other", "b@c.d"]);
     assert.deepEqual([instance, config], ["old", "/etc/other"]);
@@ -108,9 +119,10 @@ describe("sendmail's command line", () => {
       "-bi",
       "-bv",
       "-bl",
-      "-q",
       "-q15m",
+      "-qIx",
       "-qRx",
+      "-qSx",
       "-I",
       "-v",
       "-XV+=",

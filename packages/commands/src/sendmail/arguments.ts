@@ -29,8 +29,11 @@ export type Submission = {
   readonly dotEndsInput: boolean;
 };
 
+/** flush: one run of the queue now (-q). */
+type Mode = "submit" | "list" | "flush";
+
 export type SendmailRequest = {
-  readonly mode: "submit" | "list";
+  readonly mode: Mode;
   /** -C: a configuration directory or file. */
   readonly config?: string;
   /** -oQ: another queue system. */
@@ -57,9 +60,7 @@ export function parseSendmailArguments(invocation: Invocation): SendmailRequest 
   const given = getopt(invocation.args, letters);
   refuseUnsupported(given);
   const mode = modeOf(given, invocation.isMailq);
-  if (mode === "list" && given.operands.length > 0) {
-    throw usage("display queue mode requires no recipient");
-  }
+  refuseRecipients(given, mode);
   const config = lastValue(given, "C");
   const instance = valuesOf(given, "o").findLast((value) => value.startsWith("Q"));
   return {
@@ -95,14 +96,25 @@ function refuseUnsupported(given: GivenArguments): void {
     const isUnsupported =
       (letter === "b" && value !== "m" && value !== "p") ||
       (letter === "X" && value.startsWith("V")) ||
-      ["I", "q", "v"].includes(letter);
+      (letter === "q" && value !== "") ||
+      ["I", "v"].includes(letter);
     if (isUnsupported) throw usage(`-${letter}${value} is not supported by this version`);
   }
 }
 
-function modeOf(given: GivenArguments, isMailq: boolean): "submit" | "list" {
-  const mode = lastValue(given, "b");
-  return mode === undefined ? (isMailq ? "list" : "submit") : mode === "p" ? "list" : "submit";
+/** The last of -b and -q says what to do. */
+function modeOf(given: GivenArguments, isMailq: boolean): Mode {
+  const said = given.options.findLast(({ letter }) => letter === "b" || letter === "q");
+  if (said?.letter === "q") return "flush";
+  return (said === undefined ? isMailq : said.value === "p") ? "list" : "submit";
+}
+
+function refuseRecipients(given: GivenArguments, mode: Mode): void {
+  if (mode === "submit") return;
+  if (has(given, "t")) throw usage("-t can be used only in delivery mode");
+  if (given.operands.length === 0) return;
+  const shown = mode === "list" ? "display" : "flush";
+  throw usage(`${shown} queue mode requires no recipient`);
 }
 
 function senderOf(text: string): string {

@@ -31,14 +31,25 @@ export async function sendmail(context: CommandContext): Promise<number> {
     warn: (text) => context.complain(`${name}: warning: ${text}\n`),
   });
   const inQueue = request.instance === undefined ? env : inInstance(request.instance, env);
-  return request.mode === "list"
-    ? await list({ ...context, env: inQueue }, request.config)
-    : await enqueue({ ...context, env: inQueue }, request);
+  const inPlace = { ...context, env: inQueue };
+  switch (request.mode) {
+    case "list":
+      return await list(inPlace, request.config);
+    case "flush":
+      return await flushAll(inPlace, request.config);
+    case "submit":
+      return await enqueue(inPlace, request);
+  }
 }
 
 async function list(context: CommandContext, config: string | undefined): Promise<number> {
   const { printQueue } = await import("../postqueue.ts");
   return await printQueue(context, "text", config);
+}
+
+async function flushAll(context: CommandContext, config: string | undefined): Promise<number> {
+  const { flush } = await import("../flush.ts");
+  return await flush(context, { what: "all" }, config);
 }
 
 async function enqueue(context: CommandContext, request: SendmailRequest): Promise<number> {
