@@ -8,13 +8,11 @@
  * Source: spec metrics.md; P12.
  */
 import type { GaugeMetric, Metrics } from "@postmq/observability";
-import { whileReachable } from "@postmq/queue-admin";
 import type { Looking, QueueDepth, Store } from "@postmq/queue-store";
-
-const cacheMs = 1_000;
+import { CachedReading } from "./cached-reading.ts";
 
 export function declareQueueMetrics(metrics: Metrics, store: Store, looking: Looking): void {
-  const depths = new CachedDepths(store, looking);
+  const depths = new CachedReading(store, () => looking.depths());
   const { instanceName } = store;
   const each = async (gauge: GaugeMetric, value: (depth: QueueDepth) => number) => {
     gauge.reset();
@@ -41,28 +39,4 @@ export function oldestAgeSeconds(
   nowMs: number,
 ): number {
   return oldestArrivalMs === undefined ? 0 : Math.max(0, nowMs - oldestArrivalMs) / 1000;
-}
-
-/** The depths, read again when they are older than a second. */
-class CachedDepths {
-  readonly #store: Store;
-  readonly #looking: Looking;
-  #readAtMs = Number.NEGATIVE_INFINITY;
-  #depths: Promise<readonly QueueDepth[]> = Promise.resolve([]);
-
-  constructor(store: Store, looking: Looking) {
-    this.#store = store;
-    this.#looking = looking;
-  }
-
-  /** Nothing while Redis is away. */
-  read(): Promise<readonly QueueDepth[]> {
-    const nowMs = performance.now();
-    if (nowMs - this.#readAtMs >= cacheMs) {
-      this.#readAtMs = nowMs;
-      // A failure is told by /readyz and by the absence of the figures.
-      this.#depths = whileReachable(this.#store, () => this.#looking.depths()).catch(() => []);
-    }
-    return this.#depths;
-  }
 }

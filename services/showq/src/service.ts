@@ -6,6 +6,7 @@ import type { Resolver } from "@postmq/routing";
 import { openHttpServer } from "@postmq/service-kit";
 import type { HttpServer, Service, ServiceContext } from "@postmq/service-kit";
 
+import { declareDestinationMetrics } from "./destination-metrics.ts";
 import { destinationRoutes } from "./destination-routes.ts";
 import { explainRoute } from "./explain-route.ts";
 import type { RoutingRules } from "./message-destinations.ts";
@@ -18,6 +19,7 @@ const bodyLimitBytes = 1024;
 export async function startShowq(context: ServiceContext): Promise<Service> {
   const looking = context.store.looking();
   declareQueueMetrics(context.metrics, context.store, looking);
+  declareDestinationMetrics(context.metrics, context.store, looking);
   const server = await openAdministration(context, looking);
   return {
     listeners: server === undefined ? [] : [{ name: "http", address: server.address }],
