@@ -1,8 +1,9 @@
 /**
  * A Postfix of our own on loopback, for comparison: its own configuration, spool and log in one directory.
  *
- * It runs with the defaults of Debian's package, relays everything to one sink, and does no local delivery. It needs
- * root, as Postfix does; the system's own instance is not touched. Source: postconf(5), postfix(1).
+ * It runs with the defaults of Debian's package and the settings that a test adds, relays everything to one sink, and
+ * does no local delivery. It needs root, as Postfix does; the system's own instance is not touched.
+ * Source: postconf(5), postfix(1).
  */
 import { chmod, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
@@ -33,14 +34,22 @@ export class PrivatePostfix implements AsyncDisposable {
     this.#dir = dir;
   }
 
-  /** Starts it in a directory that does not exist yet, below one that any user may enter. */
-  static async start(dir: string, sinkPort: number): Promise<PrivatePostfix> {
+  /**
+   * Starts it in a directory that does not exist yet, below one that any user may enter.
+   *
+   * @param settings more lines of main.cf; they win over those that are always there
+   */
+  static async start(
+    dir: string,
+    sinkPort: number,
+    settings: Readonly<Record<string, string>> = {},
+  ): Promise<PrivatePostfix> {
     const port = await freePort();
     await mkdir(dir, { recursive: true });
     for (const name of ["etc", "spool", "data", "log"]) await mkdir(join(dir, name));
     await run("chown", ["postfix", join(dir, "data")]);
     await chmod(dir, 0o755);
-    await writeFile(join(dir, "etc", "main.cf"), mainCf(dir, sinkPort));
+    await writeFile(join(dir, "etc", "main.cf"), mainCf(dir, sinkPort, settings));
     await writeFile(join(dir, "etc", "master.cf"), masterCf(port));
     const { code, stdout, stderr } = await run(postfix, ["-c", join(dir, "etc"), "start"]);
     if (code !== 0) throw new Error(`postfix start ended with ${code}: ${stdout}${stderr}`);
@@ -57,6 +66,11 @@ export class PrivatePostfix implements AsyncDisposable {
     );
     const pid = await readFile(join(dir, "spool", "pid", "master.pid"), "utf8");
     return new PrivatePostfix(port, dir, Number(pid.trim()));
+  }
+
+  /** Everything it logged so far. */
+  async readLog(): Promise<string> {
+    return await readFile(join(this.#dir, "log", "maillog"), "utf8");
   }
 
   /** Files in its queues. */
@@ -80,7 +94,7 @@ export class PrivatePostfix implements AsyncDisposable {
   }
 }
 
-function mainCf(dir: string, sinkPort: number): string {
+function mainCf(dir: string, sinkPort: number, more: Readonly<Record<string, string>>): string {
   const settings = {
     compatibility_level: "3.6",
     config_directory: join(dir, "etc"),
@@ -100,6 +114,7 @@ function mainCf(dir: string, sinkPort: number): string {
     relayhost: `[127.0.0.1]:${sinkPort}`,
     maillog_file: join(dir, "log", "maillog"),
     maillog_file_prefixes: dir,
+    ...more,
   };
   const lines = Object.entries(settings).map(([name, value]) => `${name} = ${value}\n`);
   return lines.join("");
