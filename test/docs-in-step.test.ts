@@ -44,7 +44,9 @@ describe("docs/PARAMETERS.md", () => {
 
   it("names a reader for a parameter only if code of that reader, or of a shared package, reads it", () => {
     const text = readFileSync(join(root, "docs/PARAMETERS.md"), "utf8");
-    const shared = sourceOf("packages/{service-kit,rewriting,queue-admin,observability}/src");
+    const shared = sourceOf(
+      "packages/{service-kit,rewriting,routing,queue-admin,observability}/src",
+    );
     const wrong: string[] = [];
     for (const section of text.split(/^## /m).slice(1)) {
       const name = section.slice(0, section.indexOf("\n"));
