@@ -229,6 +229,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
     record.generation += 1;
     record.enteredMs = this.nowMs;
     record.isInDueIndex = queue === "deferred";
+    for (const ids of this.surplus.values()) ids.delete(record.id);
   }
 
   /** Operators flush the whole queue. */
