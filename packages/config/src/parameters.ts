@@ -446,7 +446,7 @@ export const parameterTable = {
   }),
   confirm_delay_cleared: yesNo({
     default: "no",
-    readBy: ["qmgr"],
+    readBy: [],
     source: "postconf(5); spec S13",
     about: "A sender who was warned of a delay is told when the message got through.",
   }),
@@ -802,7 +802,7 @@ export const parameterTable = {
   double_bounce_sender: text({
     default: "double-bounce",
     form: { pattern: /^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}$/, saying: "a local part" },
-    readBy: ["bounce"],
+    readBy: ["bounce", "qmgr"],
     source: "postconf(5)",
     about: "Local part of the sender of postmaster notices.",
   }),
