@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 --[[
-  exchange-connections: give tokens of connections back, take others.
+  exchange-connections: give tokens of connections back, take others, see whether somebody waits for one.
 
   KEYS[1] workers (for the slot)   ARGV prefix, heartbeat ms, then per token five values: destination,
-                  token `<worker>/<number>`, limit ('' gives it back), ms for which the asker would wait, tries before
-  Returns, per token: 1 it is held (or given back) | 0 the destination has as many as it may
+                  token `<worker>/<number>`, limit ('' gives it back, 'look' is for who waits), ms for which the asker would wait, tries before
+  Returns, per token: 1 it is held (or given back, or somebody waits) | 0 the destination has as many as it may, nobody waits
   Safe to repeat: a token that is held is held, one that is given back stays so. When a place is missing, the asker is
   noted among those who wait, and some other holders are asked to close an idle connection, with each try twice as
   many; the next token that is given back wakes the longest waiting. Tokens fall with the claims of their worker: when
@@ -92,11 +92,18 @@ local function take(name, token, limit, wait_ms, tries)
   return 0
 end
 
+local function is_waited_for(name)
+  local _, waiters = keys_of(name)
+  return call('ZCOUNT', waiters, digits(now_ms), '+inf') > 0 and 1 or 0
+end
+
 local answers = {}
 for i = 3, #ARGV, 5 do
   local name, token, limit = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   if limit then
     answers[#answers + 1] = take(name, token, limit, tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]))
+  elseif ARGV[i + 2] == 'look' then
+    answers[#answers + 1] = is_waited_for(name)
   else
     give(name, token)
     answers[#answers + 1] = 1

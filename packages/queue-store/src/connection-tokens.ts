@@ -4,7 +4,8 @@
  * A dial costs one script and a close another; what comes while one is under way goes with the next, so that under load
  * many share one. Without a free token the asker is noted in Redis and waits: whoever gives a token back wakes the one
  * that waits longest. Meanwhile the script asks other holders, over pub/sub, to close an idle connection; such a message
- * may be lost, so the asker asks again, ever more of them, with growing pauses, and gives up after some 3 s.
+ * may be lost, so the asker asks again, ever more of them, with growing pauses, and gives up after some 3 s. Who has none
+ * then looks, when one falls idle soon after, whether somebody waits still.
  *
  * *Important:* a token is given back when its socket is closed, no sooner. It counts from the moment it is asked for: an
  * answer that nobody hears any more (the signal fired) still gives it back.
@@ -30,11 +31,13 @@ const firstPauseMs = 20;
 const longestPauseMs = 500;
 const maxPerScript = 200;
 const retryMs = 500;
+/** Destinations remembered as asked for; to forget one costs the asker a pause. */
+const mostAskedFor = 1_000;
 /** At the end, sockets may take this long to close by themselves. */
 const closingMs = 1_000;
 
 type Exchange = { readonly name: string; readonly token: string } & (
-  | { readonly kind: "give" }
+  | { readonly kind: "give" | "look" }
   | {
       readonly kind: "take";
       readonly limit: number;
@@ -54,6 +57,8 @@ export class ConnectionTokenStore implements ConnectionTokens {
   /** Asked for and not yet given back, with their destinations. */
   readonly #held = new Map<string, string>();
   readonly #waiters = new Map<string, Waiter>();
+  /** Destinations that others asked for, with the time until which somebody may still wait there. */
+  readonly #askedFor = new Map<string, number>();
   #number = 0;
   #isClosed = false;
   #onEmpty: (() => void) | undefined;
@@ -124,6 +129,15 @@ export class ConnectionTokenStore implements ConnectionTokens {
     }
   }
 
+  async isAskedFor(name: string): Promise<boolean> {
+    const untilMs = this.#askedFor.get(name);
+    if (untilMs === undefined) return false;
+    const isLate = performance.now() > untilMs;
+    if (!isLate && (await this.#exchanges.add({ kind: "look", name, token: "" }))) return true;
+    this.#askedFor.delete(name);
+    return false;
+  }
+
   #heldToken(token: string, name: string): ConnectionToken {
     let isGiven = false;
     return {
@@ -164,7 +178,11 @@ export class ConnectionTokenStore implements ConnectionTokens {
   #hear(text: string): void {
     const [word, ...rest] = text.split(" ");
     const what = rest.join(" ");
-    if (word === "ask") this.onAsked(what);
+    if (word === "ask") {
+      if (this.#askedFor.size >= mostAskedFor) this.#askedFor.clear();
+      this.#askedFor.set(what, performance.now() + patienceMs);
+      this.onAsked(what);
+    }
     if (word !== "free") return;
     const waiter = this.#waiters.get(what);
     if (waiter === undefined) return;
@@ -191,8 +209,14 @@ export class ConnectionTokenStore implements ConnectionTokens {
 
 function exchangeArguments(item: Exchange): string[] {
   const { name, token } = item;
-  if (item.kind === "give") return [name, token, "", "", ""];
-  return [name, token, String(item.limit), String(item.waitMs), String(item.tries)];
+  switch (item.kind) {
+    case "give":
+      return [name, token, "", "", ""];
+    case "look":
+      return [name, token, "look", "", ""];
+    case "take":
+      return [name, token, String(item.limit), String(item.waitMs), String(item.tries)];
+  }
 }
 
 function untilWoken(waiter: Waiter, pauseMs: number, signal: AbortSignal): Promise<void> {

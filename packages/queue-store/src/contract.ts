@@ -501,6 +501,8 @@ export interface ConnectionTokens {
   }): Promise<ConnectionToken | undefined>;
   /** Called when somebody wants to connect there and can't: an idle connection, if there is one, is to be closed. */
   onAsked: (name: string) => void;
+  /** Whether one that became idle just now is to be closed for somebody. No round trip unless somebody asked lately. */
+  isAskedFor(name: string): Promise<boolean>;
 }
 
 export interface Delivering {

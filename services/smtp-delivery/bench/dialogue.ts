@@ -52,6 +52,7 @@ function fakeDelivering(nexthop: string): Delivering {
     },
     connections: {
       onAsked: () => {},
+      isAskedFor: async () => false,
       take: async ({ name }) => ({ name, [Symbol.dispose]: () => {} }),
     },
     isQueued: async () => true,

@@ -37,11 +37,14 @@ export function mayReuse(
 
 export class ConnectionCache {
   readonly #settings: CacheSettings;
+  readonly #isAskedFor: (name: string) => Promise<boolean>;
   readonly #idle = new Map<string, { session: SmtpSession; timer: NodeJS.Timeout }[]>();
   #isClosed = false;
 
-  constructor(settings: CacheSettings) {
+  /** @param isAskedFor whether somebody else waits for a connection that counts at this destination */
+  constructor(settings: CacheSettings, isAskedFor: (name: string) => Promise<boolean>) {
     this.#settings = settings;
+    this.#isAskedFor = isAskedFor;
   }
 
   /** @returns a session that was idle a moment ago; its server may have gone since: RSET first (D26). */
@@ -69,6 +72,12 @@ export class ConnectionCache {
     const entries = this.#idle.get(key);
     if (entries === undefined) this.#idle.set(key, [{ session, timer }]);
     else entries.push({ session, timer });
+    // It rejects for a bug only, and then it must end the process.
+    void this.#offer(session.countsAt);
+  }
+
+  async #offer(name: string): Promise<void> {
+    if (await this.#isAskedFor(name)) this.giveWay(name);
   }
 
   /** Somebody wants to connect there and may not: ends the session that was idle longest, if there is one. */

@@ -54,7 +54,9 @@ export class DeliveryWorker {
   constructor(parts: WorkerParts) {
     const { parameters, delivering, log } = parts;
     this.#parts = parts;
-    this.cache = new ConnectionCache(cacheSettings(parameters));
+    this.cache = new ConnectionCache(cacheSettings(parameters), (name) =>
+      delivering.connections.isAskedFor(name),
+    );
     delivering.connections.onAsked = (name) => this.cache.giveWay(name);
     this.#tools = {
       delivering: {

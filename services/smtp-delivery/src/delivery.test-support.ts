@@ -67,9 +67,10 @@ export class FakeDelivering implements Delivering {
   mark: (name: RequestName) => Promise<boolean> = async () => true;
   written: (result: RequestResult) => Promise<void> = async () => {};
   content: () => AsyncIterable<Buffer> = () => panic("no content to read");
-  /** Granted at once, whatever the limit; `open` counts. Real ones: connection-limit.redis.test.ts. */
-  readonly connections: ConnectionTokens = {
+  /** Granted at once, whatever the limit, and counted in `open`. */
+  connections: ConnectionTokens = {
     onAsked: () => {},
+    isAskedFor: async () => false,
     take: async ({ name }) => {
       this.open.set(name, (this.open.get(name) ?? 0) + 1);
       return {
@@ -78,6 +79,7 @@ export class FakeDelivering implements Delivering {
       };
     },
   };
+  /** Tokens that are out, by name. */
   readonly open = new Map<string, number>();
   readonly #unwritten = new Set<RequestResult>();
   readonly restored: RequestResult[] = [];
@@ -158,9 +160,15 @@ export type TestWorker = {
 /** @param env parameters that differ, by environment name */
 export function startWorker(
   env: Readonly<Record<string, string>> = {},
-  options: { readonly resolver?: MailResolver; readonly drainDeadlineMs?: number } = {},
+  options: {
+    readonly resolver?: MailResolver;
+    readonly drainDeadlineMs?: number;
+    /** Default: as many as are wanted. */
+    readonly connections?: ConnectionTokens;
+  } = {},
 ): TestWorker {
   const delivering = new FakeDelivering();
+  if (options.connections !== undefined) delivering.connections = options.connections;
   const log: string[] = [];
   const attempts: AttemptResult[] = [];
   const draining = new AbortController();

@@ -195,6 +195,20 @@ describe("a message that is tried alone", () => {
   );
 
   it(
+    "S35: a delivery that takes longer than daemon_timeout ends its process as a bug does",
+    onRedis(async ({ store }) => {
+      using _env = inherit(store, { POSTMQ_DAEMON_TIMEOUT: "1s" });
+      await using server = await FakeSmtpServer.start({ decide: () => ({ hangs: true }) });
+      await using daemon = await runDelivery(store);
+      const { name, scheduling } = await dispatchOne(store, server.relayhost);
+      await scheduling.ringDelivery({ requests: [name], keepsConnection: false, isAlone: true });
+      await waitFor(() => daemon.lines.some((line) => line.endsWith("ended with status 70")));
+      // The claim is the leader's to reap.
+      assert.equal((await scheduling.inspectRequests([name]))[0]?.state, "claimed");
+    }),
+  );
+
+  it(
     "39: kills that process and nobody else",
     onRedis(async ({ store }) => {
       const directory = await mkdtemp(join(tmpdir(), "postmq-poison-"));
