@@ -36,6 +36,8 @@ export type Envelope = {
   readonly envid?: string;
   readonly ret?: "FULL" | "HDRS";
   readonly client?: ClientAttributes;
+  /** transport:nexthop that all of it is sent to for filtering, whoever it is for. Source: postconf(5) content_filter. */
+  readonly contentFilter?: string;
   /** sendmail -t: recipients are still to be read from the headers by cleanup. Only in maildrop. */
   readonly extractRecipients?: boolean;
   /** sendmail -N for the recipients that -t finds. Only in maildrop. */

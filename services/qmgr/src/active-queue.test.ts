@@ -1,17 +1,16 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ImportedMessage, OpenRequest } from "@postmq/queue-store";
-import { parseQueueId } from "@postmq/vocabulary";
-import type { QueueId, RequestName, StoredRecipient } from "@postmq/vocabulary";
+import type { RequestName, StoredRecipient } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
-import { FifoScheduler } from "./scheduler.ts";
-import type { Job } from "./scheduler.ts";
-
-function queueId(text: string): QueueId {
-  const id = parseQueueId(text);
-  assert(id !== undefined);
-  return id;
-}
+import { jobSize } from "./scheduler/job-size.ts";
+import type { DeliveryJob, Scheduler } from "./scheduler/scheduler.ts";
+import {
+  fixedWindow,
+  imported as anyMessage,
+  openScheduler,
+  queueId,
+} from "./scheduler/scheduling.test-support.ts";
 
 const id = queueId("M1");
 
@@ -23,29 +22,18 @@ function imported(
   addresses: readonly string[],
   changes: Partial<ImportedMessage> = {},
 ): ImportedMessage {
-  return {
+  return anyMessage({
     id,
-    generation: 2,
-    arrivalMs: 0,
-    createdMs: 0,
-    envelope: { sender: "s@x.example", origin: "smtp" },
-    sizeBytes: 1,
     totalRecipients: addresses.length,
     undoneRecipients: addresses.length,
-    unreportedRecipients: 0,
     recipients: recipients(...addresses),
     nextRecipient: addresses.length,
-    attempts: 0,
-    crashes: 0,
-    isFinished: false,
-    isMoreBehind: false,
-    openRequests: [],
     ...changes,
-  };
+  });
 }
 
 class Play {
-  readonly scheduler = new FifoScheduler(() => 2);
+  readonly scheduler: Scheduler = openScheduler(fixedWindow(2), { sizeOfJob: jobSize });
   readonly stuck: string[] = [];
   readonly active: ActiveQueue;
   #numbers = 0;
@@ -62,10 +50,21 @@ class Play {
         recipientLimit: () => 50,
         recipientDelimiter: "",
         softBounce: false,
+        deferTransports: new Set(),
+        isDoubleBounce: () => false,
       },
+      poolOf: () => ({
+        recipientLimit: 20_000,
+        extraLimit: 1000,
+        refillLimit: 100,
+        refillDelayMs: 5000,
+      }),
+      shareKeyOf: () => "",
       limits: {
         backoff: { minimalMs: 300, maximalMs: 4000 },
         lifetime: { maximalMs: 100_000, bounceMs: 100_000 },
+        delayWarningMs: 0,
+        dueAt: (nowMs, restMs) => nowMs + restMs,
         crashLimit: 3,
       },
       checkAfterMs: 5000,
@@ -76,10 +75,10 @@ class Play {
 
   /** Dispatches all that may go; the names of the requests. */
   dispatch(): readonly RequestName[] {
-    return this.active.takeJobs(100).flatMap((job) => this.answer(job));
+    return this.active.takeJobs(100, 0).flatMap((job) => this.answer(job));
   }
 
-  answer(job: Job): readonly RequestName[] {
+  answer(job: DeliveryJob): readonly RequestName[] {
     const names = job.entries.map(({ message }): RequestName => {
       this.#numbers += 1;
       return { id: message.id, number: this.#numbers, generation: 1 };
@@ -100,7 +99,7 @@ class Play {
   decide(answer: "done" | "stale" | "unfinished" = "done"): readonly string[] {
     return this.active.takeDecisions(1000, 100).map((decision) => {
       if (decision.kind === "read") {
-        this.active.recipientsRead(decision.message, { recipients: [], nextRecipient: 100 });
+        this.active.recipientsRead(decision.message, { recipients: [], nextRecipient: 100 }, 0);
         return `read from ${decision.from}`;
       }
       const { message, settlement } = decision;
@@ -148,10 +147,15 @@ describe("ActiveQueue", () => {
       ...b,
       state: { kind: "deferred", status: "4.4.1", reason: "x" },
     } as StoredRecipient;
-    play.active.recipientsRead(decision.message, { recipients: [a, deferred], nextRecipient: 2 });
+    play.active.recipientsRead(
+      decision.message,
+      { recipients: [a, deferred], nextRecipient: 2 },
+      0,
+    );
     const [again] = play.dispatch();
     assert(again !== undefined);
-    assert.deepEqual(play.active.request(again)?.entry.recipients, [0]);
+    const numbers = play.active.request(again)?.entry.recipients.map(({ number }) => number);
+    assert.deepEqual(numbers, [0]);
     play.ended(again, { sent: 1 });
     assert.deepEqual(play.decide(), ["defer"]);
   });
@@ -176,7 +180,7 @@ describe("ActiveQueue", () => {
     for (const name of ["M1", "M2", "M3", "M4", "M5"]) {
       play.active.addMessage(imported(["a@a.example"], { id: queueId(name) }), 0);
     }
-    const [job] = play.active.takeJobs(1);
+    const [job] = play.active.takeJobs(1, 0);
     assert(job !== undefined && job.entries.length > 1);
     const names = play.answer(job);
     names.forEach((name, index) => {
@@ -205,7 +209,7 @@ describe("ActiveQueue", () => {
   it("does not take an old leaving for a new one", () => {
     const play = new Play();
     play.active.addMessage(imported(["a@a.example"]), 0);
-    const [job] = play.active.takeJobs(10);
+    const [job] = play.active.takeJobs(10, 0);
     assert(job !== undefined);
     // Held meanwhile: the store says so, and its event is still on the way.
     play.active.dispatched(job, [undefined], 0);

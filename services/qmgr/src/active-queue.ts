@@ -20,23 +20,29 @@ import type {
   LeaderEvent,
   NewRequest,
   OpenRequest,
+  ReportKind,
   SettleAnswer,
   Settlement,
 } from "@postmq/queue-store";
-import type { QueueId, RequestName, StoredRecipient } from "@postmq/vocabulary";
+import type { Envelope, QueueId, RequestName, StoredRecipient } from "@postmq/vocabulary";
 import { destinationKey } from "@postmq/vocabulary";
-import { groupRecipients } from "./grouping.ts";
-import type { DecidedRecipient, GroupingRules } from "./grouping.ts";
+import { decidedRecipient, deferredAs, groupRecipients } from "./grouping.ts";
+import type { DecidedRecipient, GroupingRules, RequestGroup } from "./grouping.ts";
 import { openMessage } from "./message.ts";
-import type { ActiveMessage, Entry } from "./message.ts";
-import type { Job, Scheduler, Slot } from "./scheduler.ts";
+import type { ActiveMessage } from "./message.ts";
+import type { Suspension } from "./scheduler/destination.ts";
+import type { Entry } from "./scheduler/entry.ts";
+import { refillSize } from "./scheduler/recipient-pool.ts";
+import type { PoolRules } from "./scheduler/recipient-pool.ts";
+import type { DeliveryJob, Scheduler, Slot } from "./scheduler/scheduler.ts";
 import { crashReason, decide } from "./settlement.ts";
 import type { Decision, SettlementLimits } from "./settlement.ts";
 
-/** A job that workers have, as far as it has not ended. */
+/** A delivery job that workers have, as far as it has not ended. */
 export type JobOut = {
   readonly slot: Slot;
   readonly isAlone: boolean;
+  readonly keepsConnection: boolean;
   /** Requests that have ended, and when the first one had. */
   endedRequests: number;
   firstEndMs: number;
@@ -65,12 +71,23 @@ export type ActiveQueueOptions = {
   readonly scheduler: Scheduler;
   readonly grouping: GroupingRules;
   readonly limits: SettlementLimits;
+  /** Room for the recipients of huge messages, by transport. */
+  readonly poolOf: (transport: string) => PoolRules;
+  /** By fair_share_key; "" where it names nothing. */
+  readonly shareKeyOf: (envelope: Envelope) => string;
   /** How long a request may be out before it is asked for (sweep_interval). */
   readonly checkAfterMs: number;
   /** How long a report may take to be queued (Q6). */
   readonly reportTimeoutMs: number;
   /** Told of a message whose decisions the record refuses again and again: this view of it can't be right. */
   readonly onStuck: (id: QueueId) => void;
+};
+
+/** Recipients to read while others of their message are out. */
+export type RecipientRead = {
+  readonly message: ActiveMessage;
+  readonly from: number;
+  readonly limit: number;
 };
 
 type EndedEvent = Extract<LeaderEvent, { readonly kind: "ended" }>;
@@ -93,6 +110,10 @@ export class ActiveQueue {
   #reporting: { readonly message: ActiveMessage; readonly sinceMs: number }[] = [];
   #decided: DecidedOutcomes[] = [];
   #recipientsInMemory = 0;
+  readonly #inMemoryByTransport = new Map<string, number>();
+  /** Messages with recipients still to be read, the oldest first. */
+  readonly #unread = new Set<ActiveMessage>();
+  #opened = 0;
 
   constructor(options: ActiveQueueOptions) {
     this.#options = options;
@@ -122,21 +143,30 @@ export class ActiveQueue {
 
   // --------------------------------------------------------------------------------- messages come and go
 
-  addMessage(imported: ImportedMessage, nowMs: number): void {
+  /** @param isFlushed it is due because of a flush */
+  addMessage(imported: ImportedMessage, nowMs: number, isFlushed = false): void {
     const known = this.#messages.get(imported.id);
     if (known !== undefined) this.#foundStale(known);
-    const message = openMessage(imported, nowMs);
+    this.#opened += 1;
+    const message = openMessage(imported, {
+      activeMs: nowMs,
+      order: this.#opened,
+      shareKey: this.#options.shareKeyOf(imported.envelope),
+      isFlushed: isFlushed || imported.isUnthrottling,
+    });
     this.#messages.set(message.id, message);
+    this.#scheduler.messageCame(message);
     message.corruptReason = crashReason(message.crashes, this.#options.limits.crashLimit);
     const adopted = new Set<number>();
     for (const request of imported.openRequests) {
-      this.#adopt(message, request, nowMs);
+      this.#adopt(message, request, imported.recipients, nowMs);
       for (const number of request.recipients) adopted.add(number);
     }
     const isClosed = message.isFinished || message.corruptReason !== undefined;
     if (message.isFinished) message.nextRecipient = message.totalRecipients;
     const free = imported.recipients.filter((recipient) => !adopted.has(recipient.number));
-    if (!isClosed) this.#tryRecipients(message, free);
+    if (!isClosed) this.#tryRecipients(message, free, nowMs, imported.isUnthrottling);
+    if (!isClosed && message.nextRecipient < message.totalRecipients) this.#unread.add(message);
     this.#listIfIdle(message);
   }
 
@@ -169,20 +199,31 @@ export class ActiveQueue {
   #drop(message: ActiveMessage): void {
     message.phase = "gone";
     this.#abandonQueued(message);
+    this.#unread.delete(message);
+    this.#scheduler.messageLeft(message);
     if (this.#messages.get(message.id) === message) this.#messages.delete(message.id);
   }
 
   #abandonQueued(message: ActiveMessage): void {
-    for (const entry of message.entries) {
-      if (!entry.isQueued) continue;
-      this.#scheduler.abandon(entry);
-      this.#closeEntry(entry);
-    }
+    for (const entry of this.#scheduler.abandon(message)) this.#closeEntry(entry);
+  }
+
+  #openEntry(entry: Entry): void {
+    entry.message.outstanding += 1;
+    this.#countRecipients(entry, entry.recipients.length);
   }
 
   #closeEntry(entry: Entry): void {
     entry.message.outstanding -= 1;
-    this.#recipientsInMemory -= entry.recipients.length;
+    this.#countRecipients(entry, -entry.recipients.length);
+    this.#scheduler.over(entry);
+  }
+
+  #countRecipients({ message, destination: { transport } }: Entry, change: number): void {
+    message.recipientsInMemory += change;
+    this.#recipientsInMemory += change;
+    const now = (this.#inMemoryByTransport.get(transport) ?? 0) + change;
+    this.#inMemoryByTransport.set(transport, now);
   }
 
   // ------------------------------------------------------------------------------------------ recipients
@@ -191,8 +232,12 @@ export class ActiveQueue {
   recipientsRead(
     message: ActiveMessage,
     read: { readonly recipients: readonly StoredRecipient[]; readonly nextRecipient: number },
+    nowMs: number,
   ): void {
-    if (message.phase !== "deciding") return;
+    if (message.isReading && message.phase !== "gone") {
+      message.isReading = false;
+      message.outstanding -= 1;
+    } else if (message.phase !== "deciding") return;
     if (read.nextRecipient < 0) {
       this.#foundStale(message);
       return;
@@ -204,26 +249,115 @@ export class ActiveQueue {
       this.#tryRecipients(
         message,
         read.recipients.filter((one) => one.state.kind === "todo"),
+        nowMs,
       );
     } else {
-      this.#tryRecipients(message, read.recipients);
+      this.#tryRecipients(message, read.recipients, nowMs);
     }
+    if (message.nextRecipient >= message.totalRecipients) this.#unread.delete(message);
     this.#listIfIdle(message);
   }
 
-  #tryRecipients(message: ActiveMessage, recipients: readonly StoredRecipient[]): void {
-    if (recipients.length === 0) return;
-    const { groups, decided } = groupRecipients(recipients, this.#options.grouping);
-    for (const group of groups) {
-      const entry: Entry = { message, ...group, isQueued: false };
-      message.entries.push(entry);
+  /**
+   * Recipients to be read now, while others of their messages are out; the oldest message comes first, and what it
+   * leaves of the room goes to the next. `recipientsRead` must follow for each.
+   */
+  takeReads(nowMs: number): readonly RecipientRead[] {
+    const reads: RecipientRead[] = [];
+    for (const message of this.#unread) {
+      const limit = this.#refillSize(message, nowMs);
+      if (limit === 0) continue;
+      message.isReading = true;
       message.outstanding += 1;
-      this.#recipientsInMemory += group.recipients.length;
-      this.#scheduler.enqueue(entry);
+      message.lastRefillMs = nowMs;
+      reads.push({ message, from: message.nextRecipient, limit });
     }
-    if (decided.length === 0) return;
+    return reads;
+  }
+
+  #refillSize(message: ActiveMessage, nowMs: number): number {
+    const { isReading, phase, outstanding, isRecounting, mustRecount } = message;
+    if (phase !== "open" || isReading || outstanding === 0 || isRecounting || mustRecount) return 0;
+    const transport = message.transport;
+    return refillSize(
+      {
+        ofTransport: this.#inMemoryByTransport.get(transport) ?? 0,
+        ofMessage: message.recipientsInMemory,
+        isOvertaking: this.#scheduler.isOvertaking(message, transport),
+        lastRefillMs: message.lastRefillMs,
+      },
+      this.#options.poolOf(transport),
+      nowMs,
+    );
+  }
+
+  #tryRecipients(
+    message: ActiveMessage,
+    recipients: readonly StoredRecipient[],
+    nowMs: number,
+    lifts = false,
+  ): void {
+    const tried = message.isForceExpired ? this.#passOverDeferred(message, recipients) : recipients;
+    if (tried.length === 0) return;
+    const { groups, decided } = groupRecipients(
+      tried,
+      message,
+      this.#options.grouping,
+      (destination, queueName) => {
+        if (lifts) this.#scheduler.liftFor(destination, queueName);
+        return this.#scheduler.suspensionOf(destination, queueName);
+      },
+    );
+    for (const group of groups) this.#tryGroup(message, group, nowMs);
+    this.#decideFor(message, decided);
+  }
+
+  /** What an operator wants returned keeps the reasons that it has. @returns those without one */
+  #passOverDeferred(
+    message: ActiveMessage,
+    recipients: readonly StoredRecipient[],
+  ): readonly StoredRecipient[] {
+    const untried = recipients.filter(({ state }) => state.kind !== "deferred");
+    message.deferred += recipients.length - untried.length;
+    message.wasTried = true;
+    return untried;
+  }
+
+  #tryGroup(message: ActiveMessage, group: RequestGroup, nowMs: number): void {
+    const { destination, queueName } = group;
+    message.transport = destination.transport;
+    const surplusOf = this.#scheduler.surplusAt(message, destination, queueName, nowMs);
+    if (surplusOf !== undefined) {
+      message.surplusOf = surplusOf;
+      return;
+    }
+    const entry: Entry = { message, ...group, isQueued: false, isOpen: false };
+    this.#openEntry(entry);
+    this.#scheduler.enqueue(entry);
+  }
+
+  #decideFor(message: ActiveMessage, outcomes: readonly DecidedRecipient[]): void {
+    if (outcomes.length === 0) return;
     message.outstanding += 1;
-    this.#decided.push({ message, outcomes: decided });
+    this.#decided.push({ message, outcomes });
+  }
+
+  /** Requests that waited, taken out: their recipients are deferred without an attempt (S18, S28, S35). */
+  #suspend(entries: readonly Entry[], why: Suspension): void {
+    const outcome = deferredAs(why);
+    if (outcome === undefined) return;
+    for (const entry of entries) {
+      this.#decideFor(
+        entry.message,
+        entry.recipients.map((recipient) => decidedRecipient(recipient, outcome, false)),
+      );
+      this.#closeEntry(entry);
+    }
+  }
+
+  /** No worker serves these transports: what waits for them is deferred (S35). */
+  throttle(transport: string, why: Suspension, untilMs: number): void {
+    this.#suspend(this.#scheduler.throttle(transport, why, untilMs), why);
   }
 
   /** Outcomes to record; `outcomesRecorded` must follow. Those of messages that have left are dropped. */
@@ -235,7 +369,7 @@ export class ActiveQueue {
     message.wasTried = true;
     for (const outcome of outcomes) {
       if (outcome.kind === "failed") message.unreported += 1;
-      else message.deferred += 1;
+      if (outcome.kind === "deferred") message.deferred += 1;
     }
     message.outstanding -= 1;
     this.#listIfIdle(message);
@@ -244,8 +378,8 @@ export class ActiveQueue {
   // -------------------------------------------------------------------------------------------- requests
 
   /** Chooses what to dispatch now. Each job holds its place from here on; `dispatched` must follow. */
-  takeJobs(maxRequests: number): readonly Job[] {
-    return this.#scheduler.take(maxRequests);
+  takeJobs(maxRequests: number, nowMs: number): readonly DeliveryJob[] {
+    return this.#scheduler.take(maxRequests, nowMs);
   }
 
   /**
@@ -254,13 +388,14 @@ export class ActiveQueue {
    * @returns the requests to ring for, as a job; undefined: there are none.
    */
   dispatched(
-    job: Job,
+    job: DeliveryJob,
     names: readonly (RequestName | undefined)[],
     nowMs: number,
   ): JobOut | undefined {
     const out: JobOut = {
       slot: job.slot,
       isAlone: job.isAlone,
+      keepsConnection: job.keepsConnection,
       endedRequests: 0,
       firstEndMs: 0,
       requests: new Set(),
@@ -277,7 +412,7 @@ export class ActiveQueue {
       this.#register({ name, entry, job: out, wasMissing: false });
     });
     if (out.requests.size === 0) {
-      this.#scheduler.release(out.slot, { requests: 0, tookMs: 0 });
+      this.#scheduler.release(out.slot, { requests: 0, tookMs: 0 }, nowMs);
       return undefined;
     }
     this.#jobs.add(out);
@@ -296,7 +431,12 @@ export class ActiveQueue {
   }
 
   /** A request from before this leader, or from an earlier stay of its message in active: taken over as it is. */
-  #adopt(message: ActiveMessage, open: OpenRequest, nowMs: number): void {
+  #adopt(
+    message: ActiveMessage,
+    open: OpenRequest,
+    recipients: readonly StoredRecipient[],
+    nowMs: number,
+  ): void {
     const known = this.#requests.get(requestKey(open.name));
     const job = known === undefined ? this.#adoptedJob(open, nowMs) : known.job;
     if (known !== undefined) {
@@ -306,20 +446,23 @@ export class ActiveQueue {
     const entry: Entry = {
       message,
       destination: open.destination,
-      queueName: destinationKey(open.destination),
-      recipients: open.recipients,
+      queueName: job.slot.destination.name,
+      recipients: open.recipients.map(
+        (number) =>
+          recipients.find((recipient) => recipient.number === number) ?? unknownRecipient(number),
+      ),
       isQueued: false,
+      isOpen: false,
     };
-    message.entries.push(entry);
-    message.outstanding += 1;
-    this.#recipientsInMemory += open.recipients.length;
+    this.#openEntry(entry);
     this.#register({ name: open.name, entry, job, wasMissing: false });
   }
 
   #adoptedJob(open: OpenRequest, nowMs: number): JobOut {
     const job: JobOut = {
-      slot: this.#scheduler.adopt(destinationKey(open.destination), open.destination),
+      slot: this.#scheduler.adopt(destinationKey(open.destination), open.destination, nowMs),
       isAlone: false,
+      keepsConnection: true,
       endedRequests: 0,
       firstEndMs: 0,
       requests: new Set(),
@@ -340,6 +483,7 @@ export class ActiveQueue {
       message.mustRecount = true;
       return;
     }
+    this.#heed(request, event, nowMs);
     this.#unregister(request, nowMs);
     message.crashes = event.crashes ?? message.crashes;
     if (message.phase === "gone") return;
@@ -348,7 +492,7 @@ export class ActiveQueue {
     if (told > 0) message.wasTried = true;
     switch (event.end) {
       case "putBack":
-        this.#scheduler.enqueue(entry);
+        this.#takeBack(entry);
         this.#checkCrashes(message);
         return;
       case "unreadable":
@@ -363,6 +507,20 @@ export class ActiveQueue {
         break;
     }
     this.#endEntry(entry);
+  }
+
+  /** What it says of its site; if that is dead now, nothing that waits for it is tried. */
+  #heed({ job }: RequestOut, event: EndedEvent, nowMs: number): void {
+    if (event.end === "putBack") return;
+    const entries = this.#scheduler.ended(job.slot, event.feedback, nowMs);
+    const { suspension } = job.slot.destination;
+    if (suspension !== undefined) this.#suspend(entries, suspension);
+  }
+
+  #takeBack(entry: Entry): void {
+    const why = this.#scheduler.suspensionOf(entry.destination, entry.queueName);
+    if (why === undefined) this.#scheduler.enqueue(entry);
+    else this.#suspend([entry], why);
   }
 
   /** The end of a request was lost: only the record knows what came of it. */
@@ -402,10 +560,8 @@ export class ActiveQueue {
     if (job.endedRequests === 1) job.firstEndMs = nowMs;
     if (job.requests.size > 0) return;
     this.#jobs.delete(job);
-    this.#scheduler.release(job.slot, {
-      requests: job.endedRequests - 1,
-      tookMs: nowMs - job.firstEndMs,
-    });
+    const pace = { requests: job.endedRequests - 1, tookMs: nowMs - job.firstEndMs };
+    this.#scheduler.release(job.slot, pace, nowMs);
   }
 
   #endEntry(entry: Entry): void {
@@ -435,11 +591,11 @@ export class ActiveQueue {
     const decision = decide(message, nowMs, this.#options.limits);
     message.phase = "deciding";
     message.wasReported = false;
-    message.entries = [];
     if (decision.kind === "read" && decision.from === 0) {
       message.mustRecount = false;
       message.isRecounting = true;
       message.deferred = 0;
+      message.surplusOf = undefined;
     }
     return decision;
   }
@@ -463,13 +619,17 @@ export class ActiveQueue {
         message.refusals = 0;
         if (settlement.action === "report") this.#awaitReport(message, settlement.kind, nowMs);
         else this.#drop(message);
+        if (settlement.action === "defer" && settlement.surplusOf !== undefined) {
+          this.#scheduler.sentAway(settlement.surplusOf);
+        }
     }
   }
 
-  #awaitReport(message: ActiveMessage, kind: "failure" | "expired", nowMs: number): void {
+  #awaitReport(message: ActiveMessage, kind: ReportKind, nowMs: number): void {
     message.phase = "reporting";
     message.reportSinceMs = nowMs;
-    message.unreported = 0;
+    if (kind === "delay") message.wasWarned = true;
+    else message.unreported = 0;
     if (kind === "expired") message.deferred = 0;
     if (message.wasReported) this.#endReport(message);
     else this.#reporting.push({ message, sinceMs: nowMs });
@@ -524,8 +684,13 @@ export function toNewRequest(entry: Entry): NewRequest {
     id: entry.message.id,
     messageGeneration: entry.message.generation,
     destination: entry.destination,
-    recipients: entry.recipients,
+    recipients: entry.recipients.map(({ number }) => number),
   };
+}
+
+/** Of a request that was out before, when its recipient is not among those that were read. */
+function unknownRecipient(number: number): StoredRecipient {
+  return { number, address: "", state: { kind: "todo" } };
 }
 
 function requestKey(name: RequestName): string {

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { enhancedStatus } from "@postmq/vocabulary";
 import type { Destination, StoredRecipient } from "@postmq/vocabulary";
-import { groupRecipients } from "./grouping.ts";
+import { groupRecipients as groupAll } from "./grouping.ts";
+import type { GroupingRules } from "./grouping.ts";
 
 const toDomain = (address: string): Destination => ({
   transport: "smtp",
@@ -13,7 +15,15 @@ const rules = {
   recipientLimit: () => 50,
   recipientDelimiter: "+",
   softBounce: false,
+  deferTransports: new Set<string>(),
+  isDoubleBounce: (address: string) => address === "double-bounce@here.example",
 };
+
+const plain = { contentFilter: "", isForceExpired: false, isFlushed: false };
+
+function groupRecipients(of: readonly StoredRecipient[], by: GroupingRules, message = plain) {
+  return groupAll(of, message, by, () => undefined);
+}
 
 function recipients(...addresses: readonly string[]): readonly StoredRecipient[] {
   return addresses.map((address, number) => ({ address, number, state: { kind: "todo" } }));
@@ -27,7 +37,10 @@ describe("groupRecipients", () => {
       groups.map((group) => group.recipients.length),
       [50, 50, 20],
     );
-    assert.equal(new Set(groups.flatMap((group) => group.recipients)).size, 120);
+    assert.equal(
+      new Set(groups.flatMap((group) => group.recipients.map(({ number }) => number))).size,
+      120,
+    );
   });
 
   it("S17 makes one request without a recipient limit", () => {
@@ -41,7 +54,7 @@ describe("groupRecipients", () => {
       rules,
     );
     assert.deepEqual(
-      groups.map((group) => [group.queueName, group.recipients]),
+      groups.map((group) => [group.queueName, group.recipients.map(({ number }) => number)]),
       [
         ["smtp:x.example", [1]],
         ["smtp:y.example", [2, 0]],
@@ -56,7 +69,7 @@ describe("groupRecipients", () => {
       resolve,
     });
     assert.deepEqual(
-      groups.map((group) => group.recipients),
+      groups.map((group) => group.recipients.map(({ number }) => number)),
       [[2, 0, 1]],
     );
   });
@@ -83,7 +96,7 @@ describe("groupRecipients", () => {
       resolve,
     });
     assert.deepEqual(
-      groups.map((group) => group.recipients),
+      groups.map((group) => group.recipients.map(({ number }) => number)),
       [[1]],
     );
     assert.deepEqual(decided, [
@@ -97,5 +110,60 @@ describe("groupRecipients", () => {
         isSoftBounce: false,
       },
     ]);
+  });
+
+  it("S15 sends everything to the message's content filter, whoever it is for", () => {
+    const message = { ...plain, contentFilter: "scan:[127.0.0.1]:10025" };
+    const { groups } = groupRecipients(recipients("a@x.example", "b@y.example"), rules, message);
+    assert.deepEqual(
+      groups.map(({ destination, recipients: of }) => [destination, of.length]),
+      [[{ transport: "scan", nexthop: "[127.0.0.1]:10025" }, 2]],
+    );
+  });
+
+  it("S15 tries nobody of a message that an operator wants returned", () => {
+    const message = { ...plain, isForceExpired: true };
+    const { groups, decided } = groupRecipients(recipients("a@x.example"), rules, message);
+    assert.deepEqual(groups, []);
+    assert.equal(decided[0]?.kind, "deferred");
+    assert.equal(decided[0].status, "4.7.0");
+    assert.equal(decided[0].reason, "message is administratively expired");
+  });
+
+  it("S15 drops our own undeliverable notices and says that they were sent", () => {
+    const { groups, decided } = groupRecipients(recipients("Double-Bounce@here.example"), rules);
+    assert.deepEqual(groups, []);
+    assert.equal(decided[0]?.kind, "sent");
+    assert.equal(decided[0].status, "2.0.0");
+  });
+
+  it("S36 defers transports of defer_transports, but not in a flush", () => {
+    const deferring = { ...rules, deferTransports: new Set(["smtp"]) };
+    const { groups, decided } = groupRecipients(recipients("a@x.example"), deferring);
+    assert.deepEqual(groups, []);
+    assert.equal(`${decided[0]?.status} ${decided[0]?.reason}`, "4.3.2 deferred transport");
+    const flushed = { ...plain, isFlushed: true };
+    assert.equal(groupRecipients(recipients("a@x.example"), deferring, flushed).groups.length, 1);
+  });
+
+  it("S15 defers what is for a suspended site, with the stored reason", () => {
+    const suspension = {
+      status: enhancedStatus("4.4.1"),
+      reason: "delivery temporarily suspended: x",
+    };
+    const { groups, decided } = groupAll(
+      recipients("a@dead.example", "b@x.example"),
+      plain,
+      rules,
+      (_, name) => (name === "smtp:dead.example" ? suspension : undefined),
+    );
+    assert.deepEqual(
+      groups.map((group) => group.queueName),
+      ["smtp:x.example"],
+    );
+    assert.deepEqual(
+      decided.map(({ kind, status, reason }) => ({ kind, status, reason })),
+      [{ kind: "deferred", ...suspension }],
+    );
   });
 });

@@ -1,28 +1,48 @@
 /**
  * From the recipients of one message to its delivery requests.
  *
- * Recipients are sorted so that one domain is contiguous, put under the name of their destination, and cut into
- * requests of at most the recipient limit, which can be delivered in parallel. Recipients for the transports that
- * qmgr serves itself (error, retry) come out as outcomes instead.
+ * Each recipient is resolved; then they are sorted so that one domain is contiguous, put under the name of their
+ * destination, and cut into requests of at most the recipient limit, which can be delivered in parallel. Recipients
+ * that need no worker come out as outcomes instead: those of the transports that qmgr serves itself (error, retry),
+ * of transports that only a flush delivers to, and of destinations that are suspended.
  *
- * Source: spec S14, S16, S17, S18.
+ * Departs: a redirect of the whole message is carried out by cleanup, which replaces the recipients (S15).
+ *
+ * Source: spec S14 to S18; Postfix src/qmgr/qmgr_message.c qmgr_message_resolve, qmgr_message_sort.
  */
 import { queueName } from "@postmq/routing";
 import type { NamingRules, Resolver } from "@postmq/routing";
+import { enhancedStatus } from "@postmq/vocabulary";
 import type { Destination, RecipientOutcome, StoredRecipient } from "@postmq/vocabulary";
 import { localOutcome } from "./local-transport.ts";
+import type { LocalOutcome } from "./local-transport.ts";
+import type { Suspension } from "./scheduler/destination.ts";
 
 export type GroupingRules = NamingRules & {
   readonly resolve: Resolver;
   /** soft_bounce: what would fail here is deferred instead (D13). */
   readonly softBounce: boolean;
+  /** defer_transports: only a flush delivers to these (S36). */
+  readonly deferTransports: ReadonlySet<string>;
+  /** Whether an address is that of our own undeliverable notices, in lower case. */
+  readonly isDoubleBounce: (address: string) => boolean;
+};
+
+/** What of a message decides where its recipients go. */
+export type GroupedMessage = {
+  /** transport:nexthop of a content filter for all of them, or "". */
+  readonly contentFilter: string;
+  /** An operator wants it returned, not tried. */
+  readonly isForceExpired: boolean;
+  /** It is tried because of a flush: defer_transports does not count. */
+  readonly isFlushed: boolean;
 };
 
 export type RequestGroup = {
   readonly destination: Destination;
   /** The name under which limits are kept (S16). */
   readonly queueName: string;
-  readonly recipients: readonly number[];
+  readonly recipients: readonly StoredRecipient[];
 };
 
 /** An outcome that needs no worker, with what the log tells besides. */
@@ -37,34 +57,43 @@ export type Grouping = {
   readonly decided: readonly DecidedRecipient[];
 };
 
+/** Why nothing is tried there now, or undefined. */
+export type SuspensionOf = (destination: Destination, queueName: string) => Suspension | undefined;
+
 /** Groups recipients that are to be tried now. */
 export function groupRecipients(
   recipients: readonly StoredRecipient[],
+  message: GroupedMessage,
   rules: GroupingRules,
+  suspensionOf: SuspensionOf,
 ): Grouping {
   const decided: DecidedRecipient[] = [];
   const routed: Routed[] = [];
   for (const recipient of recipients) {
-    const destination = rules.resolve(recipient.address);
-    const outcome = localOutcome(destination, rules.softBounce);
-    if (outcome === undefined) {
-      routed.push({
-        recipient,
-        destination,
-        queueName: queueName(recipient.address, destination, rules),
-      });
-    } else {
-      decided.push({
-        ...outcome,
-        recipient: recipient.number,
-        address: recipient.address,
-        original: recipient.original,
-        isSoftBounce: destination.transport === "error" && outcome.kind === "deferred",
-      });
-    }
+    const destination = destinationOf(recipient.address, message, rules);
+    const name = queueName(recipient.address, destination, rules);
+    const outcome =
+      decideAtOnce(recipient.address, destination, message, rules) ??
+      deferredAs(suspensionOf(destination, name));
+    if (outcome === undefined) routed.push({ recipient, destination, queueName: name });
+    else decided.push(decidedRecipient(recipient, outcome, destination.transport === "error"));
   }
   if (routed.length > 1) routed.sort(byDestination);
   return { groups: cut(routed, rules), decided };
+}
+
+export function decidedRecipient(
+  recipient: StoredRecipient,
+  outcome: LocalOutcome,
+  isOfErrorTransport: boolean,
+): DecidedRecipient {
+  return {
+    ...outcome,
+    recipient: recipient.number,
+    address: recipient.address,
+    original: recipient.original,
+    isSoftBounce: isOfErrorTransport && outcome.kind === "deferred",
+  };
 }
 
 type Routed = {
@@ -72,6 +101,53 @@ type Routed = {
   readonly destination: Destination;
   readonly queueName: string;
 };
+
+function destinationOf(
+  address: string,
+  { contentFilter }: GroupedMessage,
+  rules: GroupingRules,
+): Destination {
+  if (contentFilter === "") return rules.resolve(address);
+  const colon = contentFilter.indexOf(":");
+  const transport = colon < 0 ? contentFilter : contentFilter.slice(0, colon);
+  const nexthop = colon < 0 ? "" : contentFilter.slice(colon + 1);
+  return nexthop === "" ? { ...rules.resolve(address), transport } : { transport, nexthop };
+}
+
+/** In the order of S15. */
+function decideAtOnce(
+  address: string,
+  destination: Destination,
+  message: GroupedMessage,
+  rules: GroupingRules,
+): LocalOutcome | undefined {
+  if (message.isForceExpired) return forceExpired;
+  if (rules.isDoubleBounce(address.toLowerCase())) return discardedNotice;
+  const local = localOutcome(destination, rules.softBounce);
+  if (local !== undefined) return local;
+  const isDeferred = rules.deferTransports.has(destination.transport) && !message.isFlushed;
+  return isDeferred ? deferredTransport : undefined;
+}
+
+const forceExpired: LocalOutcome = {
+  kind: "deferred",
+  status: enhancedStatus("4.7.0"),
+  reason: "message is administratively expired",
+};
+const discardedNotice: LocalOutcome = {
+  kind: "sent",
+  status: enhancedStatus("2.0.0"),
+  reason: "undeliverable postmaster notification discarded",
+};
+const deferredTransport: LocalOutcome = {
+  kind: "deferred",
+  status: enhancedStatus("4.3.2"),
+  reason: "deferred transport",
+};
+
+export function deferredAs(suspension: Suspension | undefined): LocalOutcome | undefined {
+  return suspension && { kind: "deferred", status: suspension.status, reason: suspension.reason };
+}
 
 /** Source: spec S14. */
 function byDestination(a: Routed, b: Routed): number {
@@ -92,17 +168,15 @@ function domainOf(address: string): string {
   return address.slice(address.lastIndexOf("@") + 1).toLowerCase();
 }
 
+/** Source: spec S17. */
 function cut(routed: readonly Routed[], rules: GroupingRules): readonly RequestGroup[] {
-  const groups: { destination: Destination; queueName: string; recipients: number[] }[] = [];
-  for (const { recipient, destination, queueName } of routed) {
+  const groups: (RequestGroup & { readonly recipients: StoredRecipient[] })[] = [];
+  for (const { recipient, destination, queueName: name } of routed) {
     const last = groups.at(-1);
     const limit = rules.recipientLimit(destination.transport);
     const hasRoom = limit === 0 || (last?.recipients.length ?? 0) < limit;
-    if (last !== undefined && last.queueName === queueName && hasRoom) {
-      last.recipients.push(recipient.number);
-    } else {
-      groups.push({ destination, queueName, recipients: [recipient.number] });
-    }
+    if (last !== undefined && last.queueName === name && hasRoom) last.recipients.push(recipient);
+    else groups.push({ destination, queueName: name, recipients: [recipient] });
   }
   return groups;
 }

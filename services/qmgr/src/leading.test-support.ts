@@ -5,7 +5,10 @@ import type { QueueId } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
 import type { FakeStore } from "./fake-store.test-support.ts";
 import type { QmgrMeters } from "./meters.ts";
-import { FifoScheduler } from "./scheduler.ts";
+import { jobSize } from "./scheduler/job-size.ts";
+import { DueTimes } from "./scheduler/due-times.ts";
+import type { Scheduler } from "./scheduler/scheduler.ts";
+import { destinationRules, openScheduler, rules } from "./scheduler/scheduling.test-support.ts";
 import { Term } from "./term.ts";
 
 export const limits = { destination: 3, activeLimit: 50, backoffMs: 10_000, lifetimeMs: 100_000 };
@@ -104,7 +107,13 @@ export class Leading {
     this.store.holder = undefined;
     const fence = await this.store.acquire();
     assert(fence !== undefined);
-    const scheduler = new FifoScheduler(() => limits.destination);
+    const scheduler = openScheduler(
+      {
+        ...rules,
+        destination: { ...destinationRules, concurrencyLimit: limits.destination, deadMs: 10_000 },
+      },
+      { activeLimit: limits.activeLimit, sizeOfJob: jobSize },
+    );
     const term = new Term({
       fence,
       scheduling: this.store.seenBy(fence),
@@ -126,6 +135,9 @@ export class Leading {
         sweepIntervalMs: 5000,
         activeLimit: limits.activeLimit,
         recipientLimit: 1000,
+        recipientMinimum: 10,
+        queueRunMs: 60_000,
+        transportRetryMs: 60_000,
         ambiguous: "retry",
         delayDecimals: 2,
       },
@@ -151,13 +163,30 @@ export class Leading {
     this.#stop.abort();
   }
 
-  #openActive(scheduler: FifoScheduler, onStuck: (id: QueueId) => void): ActiveQueue {
+  #openActive(scheduler: Scheduler, onStuck: (id: QueueId) => void): ActiveQueue {
+    const dueTimes = new DueTimes(() => 0.5);
     return new ActiveQueue({
       scheduler,
-      grouping: { resolve, recipientLimit: () => 2, recipientDelimiter: "", softBounce: false },
+      grouping: {
+        resolve,
+        recipientLimit: () => 2,
+        recipientDelimiter: "",
+        softBounce: false,
+        deferTransports: new Set(),
+        isDoubleBounce: () => false,
+      },
+      poolOf: () => ({
+        recipientLimit: 1000,
+        extraLimit: 100,
+        refillLimit: 10,
+        refillDelayMs: 5000,
+      }),
+      shareKeyOf: () => "",
       limits: {
         backoff: { minimalMs: limits.backoffMs, maximalMs: 40_000 },
         lifetime: { maximalMs: limits.lifetimeMs, bounceMs: limits.lifetimeMs },
+        delayWarningMs: 0,
+        dueAt: (nowMs, restMs) => dueTimes.add(nowMs, restMs),
         crashLimit: 3,
       },
       checkAfterMs: 5000,

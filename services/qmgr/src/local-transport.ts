@@ -10,7 +10,7 @@ import { enhancedStatus, parseEnhancedStatus } from "@postmq/vocabulary";
 import type { Destination, EnhancedStatus } from "@postmq/vocabulary";
 
 export type LocalOutcome = {
-  readonly kind: "deferred" | "failed";
+  readonly kind: "sent" | "deferred" | "failed";
   readonly status: EnhancedStatus;
   readonly reason: string;
 };

@@ -6,7 +6,7 @@
  *
  * Source: queues.md §3.7.
  */
-import type { Destination, QueueId } from "@postmq/vocabulary";
+import type { QueueId } from "@postmq/vocabulary";
 import type { ImportedMessage } from "@postmq/queue-store";
 
 /**
@@ -24,22 +24,40 @@ export type ActiveMessage = {
   readonly sender: string;
   readonly createdMs: number;
   readonly arrivalMs: number;
-  /** When it came into this leader's hands. */
+  /** When it came into this leader's hands, and as which. */
   readonly activeMs: number;
+  readonly order: number;
+  /** Whose turns are balanced, by fair_share_key. */
+  readonly shareKey: string;
+  /** transport:nexthop of a content filter, or "". */
+  readonly contentFilter: string;
+  /** It is tried because everything, or this message, was flushed. */
+  readonly isFlushed: boolean;
+  /** An operator wants it returned, not tried. */
+  readonly isForceExpired: boolean;
   readonly totalRecipients: number;
   /** It was finished but for its removal. */
   readonly isFinished: boolean;
   phase: MessagePhase;
   /** Entries waiting, requests out, and outcomes being recorded. */
   outstanding: number;
-  /** Entries made of the batch of recipients in memory. */
-  entries: Entry[];
+  /** The transport of the last of its requests: its recipients come from that one's pool. */
+  transport: string;
+  /** Recipients in entries that are not over. */
+  recipientsInMemory: number;
+  /** When recipients were read last, and whether more are being read while others are out. */
+  lastRefillMs: number;
+  isReading: boolean;
   /** First recipient not yet read. */
   nextRecipient: number;
   /** Deferred in this run. */
   deferred: number;
   /** Failed and not yet reported. */
   unreported: number;
+  /** Whose share of active is used up, so that recipients of it wait in deferred (S31). */
+  surplusOf: string | undefined;
+  /** Its sender was warned of the delay. */
+  wasWarned: boolean;
   /** An attempt was made in this run. */
   wasTried: boolean;
   /** Workers that crashed with it. */
@@ -60,32 +78,32 @@ export type ActiveMessage = {
   refusals: number;
 };
 
-/** Recipients of one message for one destination: a request to be (S17). */
-export type Entry = {
-  readonly message: ActiveMessage;
-  readonly destination: Destination;
-  /** The destination's name for limits (S16). */
-  readonly queueName: string;
-  readonly recipients: readonly number[];
-  isQueued: boolean;
-};
-
-export function openMessage(imported: ImportedMessage, nowMs: number): ActiveMessage {
+export function openMessage(
+  imported: ImportedMessage,
+  opened: Pick<ActiveMessage, "activeMs" | "order" | "shareKey" | "isFlushed">,
+): ActiveMessage {
   return {
     id: imported.id,
     generation: imported.generation,
     sender: imported.envelope.sender,
     createdMs: imported.createdMs,
     arrivalMs: imported.arrivalMs,
-    activeMs: nowMs,
+    ...opened,
+    contentFilter: imported.envelope.contentFilter ?? "",
+    isForceExpired: imported.isForceExpired,
     totalRecipients: imported.totalRecipients,
     isFinished: imported.isFinished,
     phase: "open",
     outstanding: 0,
-    entries: [],
+    transport: "",
+    recipientsInMemory: 0,
+    lastRefillMs: opened.activeMs,
+    isReading: false,
     nextRecipient: imported.nextRecipient,
     deferred: 0,
     unreported: imported.unreportedRecipients,
+    surplusOf: undefined,
+    wasWarned: imported.wasWarned,
     wasTried: false,
     crashes: imported.crashes,
     mustRecount: false,

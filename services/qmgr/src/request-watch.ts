@@ -12,6 +12,7 @@
 import type { Fence, OpenRequest, Scheduling, Survey } from "@postmq/queue-store";
 import type { RequestName } from "@postmq/vocabulary";
 import type { ActiveQueue, JobOut, RequestOut } from "./active-queue.ts";
+import { ringDelivery } from "./ring-delivery.ts";
 
 /** Requests in one question to the store. */
 const batchSize = 500;
@@ -125,13 +126,10 @@ export class RequestWatch {
         renewed.set(request.job, [...(renewed.get(request.job) ?? []), name]);
       });
     }
-    await Promise.all(
-      [...renewed].map(async ([job, requests]) => {
-        const { scheduling, active } = this.#parts;
-        const isRung = await scheduling.ringDelivery({ requests, isAlone: job.isAlone });
-        if (!isRung) active.ringLost(job, nowMs);
-      }),
+    const rung = [...renewed].map(([job, names]) =>
+      ringDelivery(this.#parts, job, names, () => nowMs),
     );
+    await Promise.all(rung);
   }
 
   async #reap(): Promise<void> {

@@ -11,9 +11,12 @@ import type { Resolver } from "@postmq/routing";
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import type { QueueId } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
-import type { ImportSource } from "./import-turns.ts";
 import { openMeters } from "./meters.ts";
-import { FifoScheduler } from "./scheduler.ts";
+import { poolRules, recipientLimit, schedulerOptions, shareKey } from "./scheduler-settings.ts";
+import { DueTimes } from "./scheduler/due-times.ts";
+import type { DestinationQueue } from "./scheduler/destination.ts";
+import type { ImportSource } from "./scheduler/scan.ts";
+import { Scheduler } from "./scheduler/scheduler.ts";
 import { standByAndLead } from "./stand-by.ts";
 import { Term } from "./term.ts";
 import type { TermSettings } from "./term.ts";
@@ -24,7 +27,7 @@ const reportTimeoutMs = 60_000;
 /** Starts as a stand-by; it is ready as such. */
 export async function startQmgr(context: ServiceContext): Promise<Service> {
   const { parameters, store, log, metrics } = context;
-  warnOfOddTimes(context);
+  warnOfOddSettings(context);
   const resolve = await openRouting(parameters, (error) =>
     log.warning(`transport_maps: ${error instanceof Error ? error.message : String(error)}`),
   );
@@ -36,15 +39,17 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
   let term: Term | undefined;
 
   const lead = async (fence: string, signal: AbortSignal) => {
-    const scheduler = new FifoScheduler((destination) =>
-      transportParameter(parameters, destination.transport, "destination_concurrency_limit"),
+    const scheduler = new Scheduler(
+      schedulerOptions(parameters, (queue, held) => warnOfClog(context, queue, held)),
     );
+    const dueTimes = new DueTimes(Math.random);
     term = new Term({
       fence,
       scheduling,
       leadership,
       scheduler,
-      openActive: (onStuck) => openActiveQueue({ parameters, resolve, scheduler, onStuck }),
+      openActive: (onStuck) =>
+        openActiveQueue({ parameters, resolve, scheduler, dueTimes, onStuck }),
       clock: store.clock,
       log,
       meters,
@@ -80,10 +85,11 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
 function openActiveQueue(options: {
   readonly parameters: Parameters;
   readonly resolve: Resolver;
-  readonly scheduler: FifoScheduler;
+  readonly scheduler: Scheduler;
+  readonly dueTimes: DueTimes;
   readonly onStuck: (id: QueueId) => void;
 }): ActiveQueue {
-  const { parameters, resolve, scheduler, onStuck } = options;
+  const { parameters, resolve, scheduler, dueTimes, onStuck } = options;
   return new ActiveQueue({
     scheduler,
     grouping: {
@@ -92,7 +98,11 @@ function openActiveQueue(options: {
         transportParameter(parameters, transport, "destination_recipient_limit"),
       recipientDelimiter: parameters.recipient_delimiter,
       softBounce: parameters.soft_bounce,
+      deferTransports: new Set(parameters.defer_transports),
+      isDoubleBounce: doubleBounceTest(parameters),
     },
+    poolOf: (transport) => poolRules(parameters, transport),
+    shareKeyOf: (envelope) => shareKey(parameters, envelope),
     limits: {
       backoff: {
         minimalMs: parameters.minimal_backoff_time,
@@ -102,6 +112,8 @@ function openActiveQueue(options: {
         maximalMs: parameters.maximal_queue_lifetime,
         bounceMs: parameters.bounce_queue_lifetime,
       },
+      delayWarningMs: parameters.delay_warning_time,
+      dueAt: (nowMs, restMs) => dueTimes.add(nowMs, restMs),
       crashLimit: parameters.crash_limit,
     },
     checkAfterMs: parameters.sweep_interval,
@@ -115,7 +127,10 @@ function termSettings(parameters: Parameters): TermSettings {
     leaseMs: parameters.leader_lease_time,
     sweepIntervalMs: parameters.sweep_interval,
     activeLimit: parameters.qmgr_message_active_limit,
-    recipientLimit: parameters.qmgr_message_recipient_limit,
+    recipientLimit: recipientLimit(parameters),
+    recipientMinimum: parameters.qmgr_message_recipient_minimum,
+    queueRunMs: parameters.queue_run_delay,
+    transportRetryMs: parameters.transport_retry_time,
     ambiguous: parameters.ambiguous_delivery,
     delayDecimals: parameters.delay_logging_resolution_limit,
   };
@@ -139,8 +154,25 @@ function repeat(everyMs: number, action: () => void): () => void {
   return () => clearInterval(timer);
 }
 
-/** Source: spec S8, S10. */
-function warnOfOddTimes({ parameters, log }: ServiceContext): void {
+/** The address that our own undeliverable notices go to, where mail for it ends here (S15). */
+function doubleBounceTest(parameters: Parameters): (address: string) => boolean {
+  const domains = [parameters.myorigin, ...parameters.mydestination];
+  const local = parameters.double_bounce_sender.toLowerCase();
+  const addresses = new Set(domains.map((domain) => `${local}@${domain.toLowerCase()}`));
+  return (address) => address === local || addresses.has(address);
+}
+
+/** Source: spec S31; Postfix src/qmgr/qmgr_message.c "is using up". */
+function warnOfClog({ parameters, log }: ServiceContext, queue: DestinationQueue, held: number) {
+  const limit = parameters.qmgr_message_active_limit;
+  const { transport, nexthop } = queue.destination;
+  log.warning(`mail for ${nexthop} is using up ${held} of ${limit} active queue entries`);
+  log.warning(`you may need to reduce ${transport} connect and helo timeouts, or to raise its`);
+  log.warning(`destination_concurrency_limit; further mail for it waits in deferred meanwhile`);
+}
+
+/** Source: spec S8, S10, S27; scheduling.md §1 "Limits". */
+function warnOfOddSettings({ parameters, log }: ServiceContext): void {
   if (parameters.minimal_backoff_time > parameters.maximal_backoff_time) {
     log.warning("minimal_backoff_time is larger than maximal_backoff_time; the minimum counts");
   }
@@ -151,5 +183,13 @@ function warnOfOddTimes({ parameters, log }: ServiceContext): void {
     log.warning(
       "bounce_queue_lifetime is larger than maximal_queue_lifetime, which counts instead",
     );
+  }
+  if (parameters.qmgr_message_recipient_limit < parameters.qmgr_message_active_limit) {
+    log.warning(
+      "qmgr_message_recipient_limit is smaller than qmgr_message_active_limit, which counts instead",
+    );
+  }
+  if (parameters.fair_share_key === "tag") {
+    log.warning("fair_share_key = tag: messages carry no tags yet, so all take the same turns");
   }
 }

@@ -1,51 +1,37 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { parseQueueId } from "@postmq/vocabulary";
-import { openMessage } from "./message.ts";
 import type { ActiveMessage } from "./message.ts";
+import { message as anyMessage } from "./scheduler/scheduling.test-support.ts";
 import { crashReason, decide } from "./settlement.ts";
 
 const limits = {
   backoff: { minimalMs: 300, maximalMs: 4000 },
   lifetime: { maximalMs: 100_000, bounceMs: 50_000 },
+  delayWarningMs: 0,
+  dueAt: (nowMs: number, restMs: number) => nowMs + restMs,
   crashLimit: 3,
 };
 
 function message(changes: Partial<ActiveMessage>): ActiveMessage {
-  const id = parseQueueId("M1");
-  assert(id !== undefined);
-  const opened = openMessage(
-    {
-      id,
-      generation: 7,
-      arrivalMs: 0,
-      createdMs: 0,
-      envelope: { sender: "s@x.example", origin: "smtp" },
-      sizeBytes: 1,
-      totalRecipients: 10,
-      undoneRecipients: 1,
-      unreportedRecipients: 0,
-      recipients: [],
-      nextRecipient: 10,
-      attempts: 0,
-      crashes: 0,
-      isFinished: false,
-      isMoreBehind: false,
-      openRequests: [],
-    },
-    0,
+  const opened = anyMessage(
+    {},
+    { generation: 7, totalRecipients: 10, undoneRecipients: 1, nextRecipient: 10 },
   );
   return { ...opened, ...changes };
 }
 
-function decided(changes: Partial<ActiveMessage>, nowMs = 1000): string {
-  const decision = decide(message(changes), nowMs, limits);
+function decided(changes: Partial<ActiveMessage>, nowMs = 1000, by = limits): string {
+  const decision = decide(message(changes), nowMs, by);
   if (decision.kind === "read") return `read from ${decision.from}`;
   const { settlement } = decision;
   assert.equal(settlement.generation, 7);
   switch (settlement.action) {
     case "defer":
-      return `defer until ${settlement.dueMs}${settlement.countAttempt ? ", tried" : ""}`;
+      return [
+        `defer until ${settlement.dueMs}`,
+        ...(settlement.countAttempt ? ["tried"] : []),
+        ...(settlement.surplusOf === undefined ? [] : [`surplus of ${settlement.surplusOf}`]),
+      ].join(", ");
     case "report":
       return `report ${settlement.kind}`;
     case "corrupt":
@@ -101,5 +87,29 @@ describe("crashReason", () => {
   it("P8 allows two crashes in company and crash_limit alone", () => {
     assert.equal(crashReason(4, 3), undefined);
     assert.match(crashReason(5, 3) ?? "", /5 delivery processes crashed/);
+  });
+
+  it("S12 gives up what an operator wants returned, with the reasons that it has", () => {
+    const changes = { deferred: 1, wasTried: true, isForceExpired: true };
+    assert.equal(decided(changes, 100), "report expired");
+  });
+
+  it("S13 warns once of a delay, when it is long enough and something is still to be tried", () => {
+    const warning = { ...limits, delayWarningMs: 5000 };
+    const late = { deferred: 1, wasTried: true };
+    assert.equal(decided(late, 4000, warning), "report delay");
+    assert.equal(decided(late, 3999, warning), "defer until 7998, tried");
+    assert.equal(decided({ ...late, wasWarned: true }, 4000, warning), "defer until 8000, tried");
+    assert.equal(decided({ ...late, sender: "" }, 4000, warning), "defer until 8000, tried");
+    assert.equal(decided(late, 100_000, warning), "report expired");
+    assert.equal(decided(late, 4000), "defer until 8000, tried");
+  });
+
+  it("S31 sends a message that waits for room back without an attempt", () => {
+    const waiting = { surplusOf: "smtp:x" };
+    assert.equal(decided(waiting, 1000), "defer until 1300, surplus of smtp:x");
+    const partly = { ...waiting, deferred: 1, wasTried: true };
+    assert.equal(decided(partly, 1000), "defer until 2000, tried");
+    assert.equal(decided(partly, 1_000_000), "defer until 1004000, tried");
   });
 });

@@ -7,11 +7,11 @@
  * Mail from the null sender takes the same way: the bounce service is the one place that decides whom a report is
  * owed to, and answers that nobody wants it (D28).
  *
- * Source: queues.md §3.7, Q5, Q6, Q7; spec S5, S10, S11.
+ * Source: queues.md §3.7, Q5, Q6, Q7; spec S5, S10 to S13, S31.
  */
 import type { Settlement } from "@postmq/queue-store";
-import { backoffMs } from "./backoff.ts";
-import type { BackoffLimits } from "./backoff.ts";
+import { backoffMs } from "./scheduler/backoff.ts";
+import type { BackoffLimits } from "./scheduler/backoff.ts";
 import { isExpired } from "./lifetime.ts";
 import type { LifetimeLimits } from "./lifetime.ts";
 import { crashesBeforeAlone } from "./message.ts";
@@ -20,6 +20,10 @@ import type { ActiveMessage } from "./message.ts";
 export type SettlementLimits = {
   readonly backoff: BackoffLimits;
   readonly lifetime: LifetimeLimits;
+  /** delay_warning_time; 0: never. */
+  readonly delayWarningMs: number;
+  /** When a message is due that is to rest so long (S6). */
+  readonly dueAt: (nowMs: number, restMs: number) => number;
   /** crash_limit: crashes with the message alone, before it goes to corrupt. */
   readonly crashLimit: number;
 };
@@ -43,17 +47,41 @@ export function decide(message: ActiveMessage, nowMs: number, limits: Settlement
   if (message.nextRecipient < message.totalRecipients) {
     return { kind: "read", message, from: message.nextRecipient };
   }
-  const defer = (): Decision =>
+  const defer = (restMs = backoffMs(nowMs - message.createdMs, limits.backoff)): Decision =>
     settle({
       action: "defer",
-      dueMs: nowMs + backoffMs(nowMs - message.createdMs, limits.backoff),
+      dueMs: limits.dueAt(nowMs, restMs),
       countAttempt: message.wasTried,
+      ...(message.deferred === 0 && message.surplusOf !== undefined
+        ? { surplusOf: message.surplusOf }
+        : {}),
     });
   if (message.isReportLate) return defer();
   if (message.unreported > 0) return settle({ action: "report", kind: "failure" });
-  if (message.deferred === 0) return settle({ action: "remove" });
-  const isGivenUp = message.wasTried && isExpired(message, nowMs, limits.lifetime);
-  return isGivenUp ? settle({ action: "report", kind: "expired" }) : defer();
+  if (message.deferred === 0 && message.surplusOf === undefined)
+    return settle({ action: "remove" });
+  // Nobody tried those that wait for room: they are called back, and at the latest due like any that failed once.
+  if (message.deferred === 0) return defer(limits.backoff.minimalMs);
+  if (isGivenUp(message, nowMs, limits)) return settle({ action: "report", kind: "expired" });
+  if (isDelayToReport(message, nowMs, limits)) return settle({ action: "report", kind: "delay" });
+  return defer();
+}
+
+/** S10, and what an operator wants returned. Recipients that wait for room have not had their try. */
+function isGivenUp(message: ActiveMessage, nowMs: number, limits: SettlementLimits): boolean {
+  if (!message.wasTried || message.surplusOf !== undefined) return false;
+  return message.isForceExpired || isExpired(message, nowMs, limits.lifetime);
+}
+
+/** To the second, as Postfix has it. */
+const warningSlackMs = 1000;
+
+/**
+ * S13. Departs: the time is worked out from the parameter as it is now, not stored when the message came.
+ */
+function isDelayToReport(message: ActiveMessage, nowMs: number, limits: SettlementLimits): boolean {
+  if (limits.delayWarningMs === 0 || message.sender === "" || message.wasWarned) return false;
+  return message.wasTried && nowMs >= message.arrivalMs + limits.delayWarningMs - warningSlackMs;
 }
 
 type SettlementAction = DistributiveOmit<Settlement, "id" | "generation">;

@@ -160,7 +160,7 @@ describe("a term of leadership", () => {
     const deferred = store.submit("s@x.example", ["b@b.example"]);
     Object.assign(store.record(deferred), { queue: "deferred", dueMs: store.nowMs });
     for (let n = 0; n < limits.activeLimit * 3; n += 1)
-      store.submit("s@x.example", ["a@a.example"]);
+      store.submit("s@x.example", [`a@d${n % 10}.example`]);
     leading.ring("incoming");
     await settled();
     assert.equal(await store.countActive(), limits.activeLimit);
@@ -397,7 +397,7 @@ describe("a term of leadership", () => {
 
   it("says so at once when active is full, since no import follows then", async () => {
     const { store, submit, advance } = await lead();
-    for (let n = 0; n <= limits.activeLimit; n += 1) await submit("s@x.example", `u${n}@a.example`);
+    for (let n = 0; n <= limits.activeLimit; n += 1) await submit("s@x.example", `u@d${n}.example`);
     await advance(2000);
     assert.equal(await store.countActive(), limits.activeLimit);
     assert.equal(store.calls["closeImport"], 1);

@@ -26,20 +26,23 @@ import type {
   Scheduling,
   Settlement,
   StoreHealth,
+  Survey,
 } from "@postmq/queue-store";
 import { logExpired, logQueueActive, logRemoved } from "@postmq/observability";
 import type { Log } from "@postmq/observability";
-import { PostmqError } from "@postmq/vocabulary";
+import { enhancedStatus, PostmqError } from "@postmq/vocabulary";
 import type { Clock, QueueId } from "@postmq/vocabulary";
 import { toNewRequest } from "./active-queue.ts";
-import type { ActiveQueue, DecidedOutcomes, JobOut } from "./active-queue.ts";
-import { ImportTurns } from "./import-turns.ts";
-import type { ImportSource } from "./import-turns.ts";
+import type { ActiveQueue, DecidedOutcomes, JobOut, RecipientRead } from "./active-queue.ts";
 import { logDecided } from "./log-decided.ts";
 import type { QmgrMeters } from "./meters.ts";
 import { Pump } from "./pump.ts";
 import { RequestWatch } from "./request-watch.ts";
-import type { Scheduler } from "./scheduler.ts";
+import { ringDelivery } from "./ring-delivery.ts";
+import { recipientBatch } from "./scheduler/recipient-pool.ts";
+import { Scan } from "./scheduler/scan.ts";
+import type { ImportSource } from "./scheduler/scan.ts";
+import type { Scheduler } from "./scheduler/scheduler.ts";
 import type { Decision } from "./settlement.ts";
 
 /** Calls something again and again, until the returned function is called. */
@@ -50,6 +53,12 @@ export type TermSettings = {
   readonly sweepIntervalMs: number;
   readonly activeLimit: number;
   readonly recipientLimit: number;
+  /** qmgr_message_recipient_minimum: recipients of any message that may always be read. */
+  readonly recipientMinimum: number;
+  /** queue_run_delay: from one full pass over deferred to the next (S6). */
+  readonly queueRunMs: number;
+  /** transport_retry_time: without a worker for so long, mail is deferred (S35). */
+  readonly transportRetryMs: number;
   readonly ambiguous: "retry" | "hold";
   /** delay_logging_resolution_limit. */
   readonly delayDecimals: number;
@@ -77,16 +86,14 @@ export type TermParts = {
 const importBatch = 200;
 /** Requests in one dispatch, settlements in one settle. */
 const stepBatch = 500;
-/** Recipients of one message in memory at most (scheduling.md §1). */
-const recipientBatch = 5000;
-/** The same at import, where many messages come at once. */
+/** Recipients of one message at import, where many messages come at once; the others follow at once. */
 const firstRecipientBatch = 1000;
-/** Recipients of any message that may always be read (postconf(5) qmgr_message_recipient_minimum). */
-const recipientMinimum = 10;
 const eventWaitMs = 500;
 /** From an import that found something to the next look: what comes meanwhile goes together, and rings for nothing. */
 const nextLookMs = 15;
 const tickMs = 1000;
+/** Steps of the full pass over deferred in a second. */
+const fullPassSteps = 10;
 /** How long an orderly end waits for deliveries that are about to end. */
 const lastMomentMs = 1000;
 const momentMs = 20;
@@ -97,7 +104,7 @@ const scarceActiveLimit = 100;
 export class Term {
   readonly #parts: TermParts;
   readonly #active: ActiveQueue;
-  readonly #turns = new ImportTurns();
+  readonly #scan = new Scan();
   readonly #watch: RequestWatch;
   readonly #import: Pump;
   readonly #dispatch: Pump;
@@ -111,17 +118,24 @@ export class Term {
   #renewedMs: number;
   #isRenewing = false;
   #nextSweepMs = 0;
+  #nextFullPassMs = 0;
+  /** Where the full pass over deferred stands; undefined: none is under way. */
+  #fullPass: string | undefined;
+  readonly #leadsSinceMs: number;
+  #noWorkerSinceMs: number | undefined;
   #wantsAudit = false;
   /** An import found something: the store waits for the next, or for the word that none follows. */
   #isImportOpen = false;
   /** Sources that are looked into again in a moment. */
   readonly #nextLooks = new Set<ImportSource>();
   #stopLookTimer: () => void = () => undefined;
+  #stopWakeTimer: (() => void) | undefined;
   #rings: Promise<unknown> = Promise.resolve();
 
   constructor(parts: TermParts) {
     this.#parts = parts;
     this.#renewedMs = parts.clock.nowMs();
+    this.#leadsSinceMs = this.#renewedMs;
     this.#active = parts.openActive((id) =>
       this.#end(inDoubt(`the record of ${id} tells another story`)),
     );
@@ -169,7 +183,7 @@ export class Term {
       await this.#takeOver();
       if (this.#isOver) await this.#over.promise;
       this.#bells = await this.#parts.openBells((source) => {
-        this.#turns.want(source);
+        this.#scan.want(source);
         this.#import.wake();
       });
       events = this.#readEvents();
@@ -182,17 +196,33 @@ export class Term {
       signal.removeEventListener("abort", stop);
       this.#isOver = true;
       for (const stopTimer of [...this.#stopTimers, this.#stopLookTimer]) stopTimer();
+      this.#stopWakeTimer?.();
       await Promise.all([events, ...this.#bells.map((bell) => bell.close())]);
     }
   }
 
-  /** Active goes back to incoming, and events from before that moment are passed over: they tell of no message here. */
+  /**
+   * Active goes back to incoming, and events from before that moment are passed over: they tell of no message here.
+   * Windows and dead marks stay as the leader before left them.
+   */
   async #takeOver(): Promise<void> {
-    const { scheduling, fence, log } = this.#parts;
+    const { scheduling, scheduler, clock, fence, log } = this.#parts;
     const reopened = await scheduling.reopenActive(fence);
     let passed = await scheduling.readEvents(1);
     while (passed.events.length > 0 && !this.#isOver) passed = await scheduling.readEvents(1);
-    log.info(`leading; ${reopened} messages went back from active to incoming`);
+    scheduler.restore(await scheduling.readDestinations(), clock.nowMs());
+    await this.#takeUpFlush();
+    const tookMs = clock.nowMs() - this.#leadsSinceMs;
+    log.info(`leading; ${reopened} messages went back from active to incoming, in ${tookMs} ms`);
+  }
+
+  /** Before any look into deferred: what an operator asked for is not lost with a leader. */
+  async #takeUpFlush(): Promise<void> {
+    const requestedMs = await this.#parts.scheduling.pendingFlush();
+    if (requestedMs === undefined || requestedMs <= (this.#scan.flushMs ?? 0)) return;
+    this.#parts.log.info("flushing the queue: throttles are lifted, all of deferred is due");
+    this.#parts.scheduler.liftAll();
+    this.#scan.flush(requestedMs);
   }
 
   /** No new work; what ends within a moment is settled; then the lease is free. */
@@ -254,31 +284,61 @@ export class Term {
   async #importStep(): Promise<boolean> {
     if (this.#wantsAudit) await this.#audit();
     if (this.#isOver) return false;
-    const { scheduling, fence } = this.#parts;
+    const { scheduling, fence, settings } = this.#parts;
     const room = this.#activeLimit() - this.#active.size;
     if (room <= 0) {
-      this.#turns.full();
+      this.#scan.full();
       await this.#closeImport();
       return false;
     }
-    const from = this.#turns.take();
+    const from = this.#scan.take();
     if (from === undefined) return false;
+    if (from === "deferred") await this.#recall(false);
+    const flushMs = from === "deferred" ? this.#scan.flushMs : undefined;
     const maxMessages = Math.min(importBatch, room);
     const messages = await scheduling.importMessages({
       fence,
       from,
       maxMessages,
-      maxRecipients: this.#recipientRoom(firstRecipientBatch),
+      maxRecipients: firstRecipientBatch,
+      maxRecipientsInAll: this.#recipientRoom(),
+      minRecipients: settings.recipientMinimum,
+      ...(flushMs === undefined ? {} : { enteredBeforeMs: flushMs }),
     });
     if (this.#isOver) return false;
-    if (messages.length === 0) return true;
+    if (messages.length === 0) {
+      if (flushMs !== undefined) await this.#endFlush();
+      return true;
+    }
     this.#isImportOpen = true;
-    this.#addMessages(messages);
-    this.#turns.succeeded(from);
-    const mayBeMore = messages.length >= maxMessages || messages.at(-1)?.isMoreBehind === true;
-    if (mayBeMore) this.#turns.want(from);
+    this.#addMessages(messages, flushMs !== undefined);
+    this.#scan.succeeded(from);
+    const mayBeMore =
+      messages.length >= maxMessages ||
+      messages.at(-1)?.isMoreBehind === true ||
+      flushMs !== undefined;
+    if (mayBeMore) this.#scan.want(from);
     else this.#lookAgain(from);
     return true;
+  }
+
+  async #endFlush(): Promise<void> {
+    const requestedMs = this.#scan.endFlush();
+    if (requestedMs === undefined) return;
+    await this.#parts.scheduling.endFlush(this.#parts.fence, requestedMs);
+    // It looked at what lay there when it was asked for; what fell due since is still to be looked at.
+    this.#scan.want("deferred");
+  }
+
+  /** What waits in deferred for room at a destination comes back as its requests end (S31). */
+  async #recall(isUrgent: boolean): Promise<void> {
+    const { scheduling, scheduler, fence } = this.#parts;
+    for (const recall of scheduler.takeRecalls(isUrgent)) {
+      const found = await scheduling.recall(fence, recall.name, recall.most);
+      if (this.#isOver) return;
+      scheduler.recalled(recall, found);
+      if (found > 0) this.#scan.want("deferred");
+    }
   }
 
   #lookAgain(source: ImportSource): void {
@@ -287,7 +347,7 @@ export class Term {
     if (isPending) return;
     this.#stopLookTimer = this.#parts.every(nextLookMs, () => {
       this.#stopLookTimer();
-      for (const one of this.#nextLooks) this.#turns.want(one);
+      for (const one of this.#nextLooks) this.#scan.want(one);
       this.#nextLooks.clear();
       this.#import.wake();
     });
@@ -318,12 +378,12 @@ export class Term {
     return isScarce ? Math.min(scarceActiveLimit, settings.activeLimit) : settings.activeLimit;
   }
 
-  #recipientRoom(most: number): number {
-    const room = this.#parts.settings.recipientLimit - this.#active.recipientsInMemory;
-    return Math.min(most, Math.max(recipientMinimum, room));
+  #recipientRoom(): number {
+    const { recipientLimit, recipientMinimum } = this.#parts.settings;
+    return Math.max(recipientMinimum, recipientLimit - this.#active.recipientsInMemory);
   }
 
-  #addMessages(messages: readonly ImportedMessage[]): void {
+  #addMessages(messages: readonly ImportedMessage[], isFlushed: boolean): void {
     const { clock, log } = this.#parts;
     const nowMs = clock.nowMs();
     for (const message of messages) {
@@ -333,7 +393,7 @@ export class Term {
         sizeBytes: message.sizeBytes,
         recipients: message.undoneRecipients,
       });
-      this.#active.addMessage(message, nowMs);
+      this.#active.addMessage(message, nowMs, isFlushed);
     }
     this.#wakeAll();
   }
@@ -342,7 +402,8 @@ export class Term {
 
   async #dispatchStep(): Promise<boolean> {
     const { scheduling, fence, clock, meters } = this.#parts;
-    const jobs = this.#active.takeJobs(stepBatch);
+    const jobs = this.#active.takeJobs(stepBatch, clock.nowMs());
+    this.#armWake();
     if (jobs.length === 0) return false;
     const requests = jobs.flatMap((job) => job.entries.map(toNewRequest));
     const names = await scheduling.dispatch(fence, requests);
@@ -365,10 +426,24 @@ export class Term {
     return true;
   }
 
-  async #ring(job: JobOut): Promise<void> {
-    const requests = [...job.requests].map(({ name }) => name);
-    const isRung = await this.#parts.scheduling.ringDelivery({ requests, isAlone: job.isAlone });
-    if (!isRung) this.#active.ringLost(job, this.#parts.clock.nowMs());
+  #ring(job: JobOut): Promise<void> {
+    const { scheduling, clock } = this.#parts;
+    const names = [...job.requests].map(({ name }) => name);
+    return ringDelivery({ scheduling, active: this.#active }, job, names, () => clock.nowMs());
+  }
+
+  /** A pause of a destination may end before the next second (S30). */
+  #armWake(): void {
+    const { scheduler, clock, every } = this.#parts;
+    const atMs = scheduler.nextWakeMs;
+    const inMs = atMs === undefined ? Infinity : Math.max(1, atMs - clock.nowMs());
+    if (inMs > tickMs || this.#stopWakeTimer !== undefined) return;
+    this.#stopWakeTimer = every(inMs, () => {
+      this.#stopWakeTimer?.();
+      this.#stopWakeTimer = undefined;
+      scheduler.tick(clock.nowMs());
+      this.#dispatch.wake();
+    });
   }
 
   // ---------------------------------------------------------------------------------------------- settle
@@ -377,12 +452,16 @@ export class Term {
     const { clock } = this.#parts;
     const decisions = this.#active.takeDecisions(clock.nowMs(), stepBatch);
     const outcomes = this.#active.takeDecidedOutcomes(stepBatch);
-    if (decisions.length === 0 && outcomes.length === 0) return false;
+    const refills = this.#active.takeReads(clock.nowMs());
+    if (decisions.length === 0 && outcomes.length === 0 && refills.length === 0) return false;
     await Promise.all([
       this.#settleAll(decisions.filter((decision) => decision.kind === "settle")),
       ...decisions
         .filter((decision) => decision.kind === "read")
-        .map((read) => this.#readMore(read)),
+        .map(({ message, from }) =>
+          this.#readMore({ message, from, limit: Math.min(recipientBatch, this.#recipientRoom()) }),
+        ),
+      ...refills.map((refill) => this.#readMore(refill)),
       ...outcomes.map((decided) => this.#record(decided)),
     ]);
     this.#wakeAll();
@@ -443,11 +522,10 @@ export class Term {
     );
   }
 
-  async #readMore({ message, from }: Extract<Decision, { readonly kind: "read" }>): Promise<void> {
-    const { scheduling } = this.#parts;
-    const limit = this.#recipientRoom(recipientBatch);
+  async #readMore({ message, from, limit }: RecipientRead): Promise<void> {
+    const { scheduling, clock } = this.#parts;
     const read = await scheduling.readRecipients({ id: message.id, from, limit });
-    if (!this.#isOver) this.#active.recipientsRead(message, read);
+    if (!this.#isOver) this.#active.recipientsRead(message, read, clock.nowMs());
   }
 
   async #record(decided: DecidedOutcomes): Promise<void> {
@@ -473,6 +551,7 @@ export class Term {
         if (this.#isOver) return;
         const nowMs = this.#parts.clock.nowMs();
         for (const event of events) this.#take(event, nowMs);
+        if (events.some(({ kind }) => kind === "flush")) await this.#takeUpFlush();
         if (gap) this.#reconcile();
         if (events.length > 0 || gap) this.#wakeAll();
       }
@@ -491,6 +570,12 @@ export class Term {
         return;
       case "reported":
         this.#active.reported(event.id);
+        return;
+      case "flush":
+        // Taken up when the batch is through, from what the store keeps of it.
+        return;
+      case "unthrottle":
+        this.#parts.scheduler.liftAll();
     }
   }
 
@@ -509,22 +594,80 @@ export class Term {
     if (this.#isOver) return false;
     const nowMs = clock.nowMs();
     scheduler.capacity = survey.capacity;
+    scheduler.tick(nowMs);
+    this.#judgeTransports(survey, nowMs);
     this.#active.tick(nowMs);
-    this.#turns.want("incoming");
-    this.#turns.want("deferred");
+    this.#scan.want("incoming");
+    this.#scan.want("deferred");
     for (const second of this.#dueSecondsRung) {
       if (second * 1000 < nowMs) this.#dueSecondsRung.delete(second);
     }
     meters.active.set(this.#active.size);
     this.#wakeAll();
     await this.#watch.look(survey, nowMs);
+    if (!this.#isOver) await this.#recall(true);
+    if (!this.#isOver) await this.#publish(survey, nowMs);
     if (nowMs >= this.#nextSweepMs && !this.#isOver) {
       this.#nextSweepMs = nowMs + settings.sweepIntervalMs;
       this.#wantsAudit = true;
       await scheduling.sweep(fence, settings.sweepIntervalMs);
+      if (!this.#isOver) await this.#takeUpFlush();
     }
+    if (!this.#isOver) await this.#passOverDeferred(nowMs);
     this.#wakeAll();
     return false;
+  }
+
+  /** S35: mail for workers of which none has lived for a while is deferred; the first one that lives lifts that. */
+  #judgeTransports({ capacity }: Survey, nowMs: number): void {
+    const { scheduler, settings, log } = this.#parts;
+    if (capacity > 0) {
+      this.#noWorkerSinceMs = undefined;
+      for (const { transport } of scheduler.throttled) scheduler.liftTransport(transport);
+      return;
+    }
+    this.#noWorkerSinceMs ??= nowMs;
+    if (nowMs < this.#noWorkerSinceMs + settings.transportRetryMs) return;
+    const throttled = new Set(scheduler.throttled.map(({ transport }) => transport));
+    for (const transport of scheduler.busyTransports) {
+      if (throttled.has(transport)) continue;
+      log.warning(`no delivery worker lives; mail for transport ${transport} is deferred`);
+      this.#active.throttle(transport, unavailable, nowMs + settings.transportRetryMs);
+    }
+  }
+
+  /** S6: some steps of the full pass, which finds what the index of due times has missed. */
+  async #passOverDeferred(nowMs: number): Promise<void> {
+    const { scheduling, fence, settings } = this.#parts;
+    if (this.#fullPass === undefined && nowMs >= this.#nextFullPassMs) {
+      this.#nextFullPassMs = nowMs + settings.queueRunMs;
+      this.#fullPass = "";
+    }
+    for (let step = 0; step < fullPassSteps; step += 1) {
+      if (this.#fullPass === undefined || this.#isOver) return;
+      this.#fullPass = await scheduling.mendDue(fence, this.#fullPass);
+    }
+  }
+
+  async #publish({ capacity, liveWorkers }: Survey, nowMs: number): Promise<void> {
+    const { scheduling, scheduler, fence, settings } = this.#parts;
+    await scheduling.publish(fence, {
+      scheduler: {
+        fence,
+        leadsSinceMs: this.#leadsSinceMs,
+        activeMessages: this.#active.size,
+        activeLimit: this.#activeLimit(),
+        recipientsInMemory: this.#active.recipientsInMemory,
+        recipientLimit: settings.recipientLimit,
+        capacity,
+        liveWorkers: liveWorkers.length,
+        jobsOut: scheduler.jobsOut,
+        waiting: scheduler.waiting,
+        throttled: scheduler.throttled,
+        updatedMs: nowMs,
+      },
+      ...scheduler.takeReports(nowMs),
+    });
   }
 
   #wakeAll(): void {
@@ -533,6 +676,11 @@ export class Term {
     this.#import.wake();
   }
 }
+
+const unavailable = {
+  status: enhancedStatus("4.3.0"),
+  reason: "mail transport unavailable",
+};
 
 /** An answer was lost on the way: the records are right, and the next term starts from them. */
 function inDoubt(why: string): PostmqError {

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { ImportTurns } from "./import-turns.ts";
+import { Scan } from "./scan.ts";
 
-describe("ImportTurns", () => {
+describe("Scan", () => {
   it("S1 goes incoming, deferred, incoming, deferred while both have mail", () => {
-    const turns = new ImportTurns();
+    const turns = new Scan();
     const order: (string | undefined)[] = [];
     for (let n = 0; n < 4; n += 1) {
       turns.want("incoming");
@@ -17,7 +17,7 @@ describe("ImportTurns", () => {
   });
 
   it("asks a queue only when there may be something in it", () => {
-    const turns = new ImportTurns();
+    const turns = new Scan();
     assert.equal(turns.take(), undefined);
     turns.want("deferred");
     assert.equal(turns.take(), "deferred");
@@ -25,7 +25,7 @@ describe("ImportTurns", () => {
   });
 
   it("S2 takes new mail first when a full active queue has room again", () => {
-    const turns = new ImportTurns();
+    const turns = new Scan();
     turns.succeeded("incoming");
     turns.full();
     turns.want("incoming");
