@@ -91,9 +91,8 @@ export function judgeDeferred(each: MessageDestination, input: ExplainInput): De
   const facts = factsOf(each);
   const stopped = whyStopped(each, input);
   if (stopped !== undefined) return { ...stopped, ...facts };
-  // A message that was sent back for want of room was not tried: some of its recipients there have no reason yet.
   const held = each.report?.surplus ?? 0;
-  if (held > 0 && each.recipients.some(({ state }) => state.kind === "todo")) {
+  if (message.isSurplus && held > 0) {
     return {
       cause: "surplus",
       sentence: `${each.name} holds its share of the active queue; ${held} messages, this one among them, wait in deferred until requests there end.`,

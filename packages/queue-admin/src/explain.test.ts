@@ -189,7 +189,7 @@ describe("explain, in deferred", () => {
   });
 
   it("S31 surplus: sent back untried, because its destination holds its share of active", () => {
-    const back = message("deferred", { dueMs: inMs(300) });
+    const back = message("deferred", { dueMs: inMs(300), isSurplus: true });
     const { cause, destination, sentence, details } = explained(back, {
       destinations: [far({ surplus: 16_000 })],
     });
@@ -300,6 +300,9 @@ describe("explain, in active", () => {
     const finished = message("active", { undoneRecipients: 0, recipients: [] });
     const { cause } = explained(finished, { destinations: [] });
     assert.equal(cause, "report-pending");
+    const late = explained(message("active", { owedReport: "delay" }), { scheduler: undefined });
+    assert.equal(late.cause, "report-pending");
+    assert.match(late.sentence, /waits for bounce: it was tried, and a report that it is delayed/);
   });
 
   it("judges each destination by itself, and heads with the one of most recipients", () => {

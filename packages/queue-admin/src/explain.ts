@@ -11,6 +11,7 @@
  *
  * Source: spec http-api.md §2 "explain"; scheduling.md S2, S5.
  */
+import type { ListedMessage } from "@postmq/queue-store";
 import type { MessageQueue, QueueId } from "@postmq/vocabulary";
 import { judgeActive, judgeDeferred, noScheduler } from "./explain-destination.ts";
 import type { DestinationReason, ExplainInput, Reason } from "./explain-destination.ts";
@@ -124,14 +125,8 @@ function inActive(input: ExplainInput): Answer {
   const details = input.destinations.map((each) => judgeActive(each, input));
   const delivered = mostOf(details.filter(({ cause }) => cause === "being-delivered"));
   if (delivered !== undefined) return headed(delivered, details);
-  if (message.undoneRecipients === 0 && openRequests.length === 0) {
-    return {
-      cause: "report-pending",
-      sentence:
-        "Nothing is left to deliver: a report to its sender is to be queued first (bounce).",
-      details,
-    };
-  }
+  const isFinished = message.undoneRecipients === 0 && openRequests.length === 0;
+  if (message.owedReport !== undefined || isFinished) return { ...reportPending(message), details };
   if (scheduler === undefined) return { ...noScheduler(), details };
   const most = mostOf(details);
   if (most !== undefined) return headed(most, details);
@@ -139,6 +134,20 @@ function inActive(input: ExplainInput): Answer {
     cause: "waiting-turn",
     sentence: "It is in active, and the scheduler is about to decide on it.",
     details,
+  };
+}
+
+/** Source: spec Q6. */
+function reportPending({ owedReport, undoneRecipients }: ListedMessage): Reason {
+  const left = undoneRecipients === 0 ? "nothing is left to deliver" : "it was tried";
+  const about = {
+    failure: "of failure",
+    expired: "that it is given up",
+    delay: "that it is delayed",
+  }[owedReport ?? "failure"];
+  return {
+    cause: "report-pending",
+    sentence: `It waits for bounce: ${left}, and a report ${about} is to be queued to its sender first.`,
   };
 }
 

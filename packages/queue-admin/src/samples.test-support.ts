@@ -56,6 +56,7 @@ export function listedMessage(parts: ListedParts): ListedMessage {
     recipients,
     undoneRecipients: recipients.length,
     totalRecipients: recipients.length,
+    isSurplus: false,
   };
 }
 

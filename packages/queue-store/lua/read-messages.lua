@@ -5,7 +5,7 @@
   KEYS  records   ARGV prefix, most recipients of each, then ids
   Returns, per id: {} when it is gone, {id, 'unreadable', why} when its key is no record, else
           {id, queue, arrival, created, size, envelope, x, attempts, last attempt, due, u, n, why, rr,
-           {number, value, state …} of those not done}
+           {number, value, state …} of those not done, kind of the report that is owed, '1' for a surplus}
 ]]
 -- @include base
 -- @include records
@@ -33,7 +33,7 @@ local function undone(id, total, rr, rg)
 end
 for i = 3, #ARGV do
   local id = ARGV[i]
-  local v = redis.pcall('HMGET', record_key(id), 'q', 'at', 'ct', 'sz', 'e', 'x', 'a', 'la', 'due', 'u', 'n', 'rr', 'rg')
+  local v = redis.pcall('HMGET', record_key(id), 'q', 'at', 'ct', 'sz', 'e', 'x', 'a', 'la', 'due', 'u', 'n', 'rr', 'rg', 'bw', 'sp')
   local why = call('HGET', P .. ':why', id) or ''
   if v.err or (not v[1] and why ~= '') then
     answers[#answers + 1] = { id, 'unreadable', why }
@@ -41,7 +41,8 @@ for i = 3, #ARGV do
     answers[#answers + 1] = {}
   else
     answers[#answers + 1] = { id, v[1], v[2], v[3], v[4], v[5], v[6] or '', v[7] or '0', v[8] or '', v[9] or '',
-      v[10], v[11], why, v[12] or '0', undone(id, tonumber(v[11]) or 0, v[12], v[13]) }
+      v[10], v[11], why, v[12] or '0', undone(id, tonumber(v[11]) or 0, v[12], v[13]),
+      v[14] or '', v[15] and '1' or '' }
   end
 end
 return answers

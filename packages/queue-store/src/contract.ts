@@ -573,6 +573,10 @@ export type ListedMessage = {
   readonly totalRecipients: number;
   /** Why it is in corrupt. */
   readonly corruptReason?: string;
+  /** The report about it that is owed: it stays in active until that is queued. */
+  readonly owedReport?: ReportKind;
+  /** In deferred: it waits for room at a destination that holds its share of active (S31). */
+  readonly isSurplus: boolean;
 };
 
 /** A page of a listing, by arrival. Moves meanwhile may repeat or miss an entry, as in Postfix (Q9). */

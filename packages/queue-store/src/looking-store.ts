@@ -7,6 +7,7 @@ import type { Redis } from "ioredis";
 import { isMessageQueue, messageQueues, panic } from "@postmq/vocabulary";
 import type { MessageQueue, QueueId } from "@postmq/vocabulary";
 import { readContent } from "./content.ts";
+import { reportKinds } from "./contract.ts";
 import type {
   ContentRef,
   DestinationReport,
@@ -242,9 +243,12 @@ function readListed(entry: readonly unknown[]): ListedMessage | undefined {
     why,
     round,
     recipients,
+    owed,
+    surplus,
   ] = entry;
   if (queue === "unreadable" || !isMessageQueue(asText(queue)))
     return unreadableMessage(id, asText(arrival ?? ""));
+  const owedReport = reportKinds.find((kind) => kind === owed);
   try {
     return {
       id,
@@ -261,6 +265,8 @@ function readListed(entry: readonly unknown[]): ListedMessage | undefined {
       undoneRecipients: asNumber(undone),
       totalRecipients: asNumber(total),
       ...(why === "" ? {} : { corruptReason: asText(why) }),
+      ...(owedReport === undefined ? {} : { owedReport }),
+      isSurplus: queue === "deferred" && surplus === "1",
     };
   } catch {
     // Rubbish in a record must not end a listing: it shows as what it is.
@@ -282,5 +288,6 @@ function unreadableMessage(id: QueueId, reason: string): ListedMessage {
     undoneRecipients: 0,
     totalRecipients: 0,
     corruptReason: reason,
+    isSurplus: false,
   };
 }

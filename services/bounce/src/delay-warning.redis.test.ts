@@ -56,12 +56,15 @@ describe("a delay warning", () => {
       ]);
       assert.equal(owed, "done");
 
+      const looking = store.looking();
+      assert.equal((await looking.message(id))?.owedReport, "delay");
+
       const log = { info: () => undefined, warning: () => undefined, error: () => undefined };
       const parts = { reporting: store.reporting(), clock: store.clock, log, settings };
       assert.equal(await reportMessage(id, parts), "queued");
       assert.equal(await reportMessage(id, parts), "left");
+      assert.equal((await looking.message(id))?.owedReport, undefined);
 
-      const looking = store.looking();
       const { messages } = await looking.list("incoming", { limit: 10 });
       const [warning] = messages;
       assert.equal(messages.length, 1);

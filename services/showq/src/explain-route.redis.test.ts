@@ -138,6 +138,27 @@ describe("GET /v1/messages/{id}/explain", () => {
       assert.match(String(rests["sentence"]), /after 1 attempt, .* the last said: 450 later/);
     }));
 
+  it("S31 tells a surplus from a backoff, and Q6 what waits for its report", () =>
+    withShowq(async (store, explain) => {
+      const id = await queued(store, "incoming");
+      const leader = await openLeader(store);
+      await leader.publish([destination("far.example", { surplus: 5, inFlight: 5 })]);
+      const { generation } = await imported(leader);
+      const owes = { id, generation, action: "report", kind: "delay" } as const;
+      await leader.scheduling.settle(leader.fence, [owes]);
+      assert.equal((await explain(id))["cause"], "report-pending");
+      const other = await queued(store, "incoming");
+      const back = await imported(leader);
+      assert.equal(back.id, other);
+      const dueMs = Date.now() + 300_000;
+      const defer = { action: "defer", dueMs, countAttempt: false } as const;
+      await leader.scheduling.settle(leader.fence, [
+        { id: other, generation: back.generation, ...defer, surplusOf: "smtp:far.example" },
+      ]);
+      const answer = await explain(other);
+      assert.deepEqual([answer["cause"], answer["destination"]], ["surplus", "smtp:far.example"]);
+    }));
+
   it("S36 tells of defer_transports", () =>
     withShowq(
       async (store, explain) => {
