@@ -25,7 +25,7 @@ import type {
   Settlement,
 } from "@postmq/queue-store";
 import type { Envelope, QueueId, RequestName, StoredRecipient } from "@postmq/vocabulary";
-import { destinationKey } from "@postmq/vocabulary";
+import { queueName } from "@postmq/routing";
 import { decidedRecipient, deferredAs, groupRecipients } from "./grouping.ts";
 import type { DecidedRecipient, GroupingRules, RequestGroup } from "./grouping.ts";
 import { openMessage } from "./message.ts";
@@ -437,8 +437,12 @@ export class ActiveQueue {
     recipients: readonly StoredRecipient[],
     nowMs: number,
   ): void {
+    const adopted = open.recipients.map(
+      (number) =>
+        recipients.find((recipient) => recipient.number === number) ?? unknownRecipient(number),
+    );
     const known = this.#requests.get(requestKey(open.name));
-    const job = known === undefined ? this.#adoptedJob(open, nowMs) : known.job;
+    const job = known === undefined ? this.#adoptedJob(open, adopted, nowMs) : known.job;
     if (known !== undefined) {
       job.requests.delete(known);
       this.#closeEntry(known.entry);
@@ -447,10 +451,7 @@ export class ActiveQueue {
       message,
       destination: open.destination,
       queueName: job.slot.destination.name,
-      recipients: open.recipients.map(
-        (number) =>
-          recipients.find((recipient) => recipient.number === number) ?? unknownRecipient(number),
-      ),
+      recipients: adopted,
       isQueued: false,
       isOpen: false,
     };
@@ -458,9 +459,11 @@ export class ActiveQueue {
     this.#register({ name: open.name, entry, job, wasMissing: false });
   }
 
-  #adoptedJob(open: OpenRequest, nowMs: number): JobOut {
+  #adoptedJob(open: OpenRequest, recipients: readonly StoredRecipient[], nowMs: number): JobOut {
+    const { destination } = open;
+    const name = queueName(recipients[0]?.address ?? "", destination, this.#options.grouping);
     const job: JobOut = {
-      slot: this.#scheduler.adopt(destinationKey(open.destination), open.destination, nowMs),
+      slot: this.#scheduler.adopt(name, destination, nowMs),
       isAlone: false,
       keepsConnection: true,
       endedRequests: 0,

@@ -50,7 +50,7 @@ export function recipientLimit(parameters: Parameters): number {
 
 export function schedulerOptions(
   parameters: Parameters,
-  onClogged: SchedulerOptions["onClogged"],
+  told: Pick<SchedulerOptions, "onClogged" | "onFeedback">,
 ): SchedulerOptions {
   const { fair_share_key: key, fair_share_weights: weights } = parameters;
   return {
@@ -59,7 +59,8 @@ export function schedulerOptions(
     mostDestinations: 2 * recipientLimit(parameters),
     weightOf: key === "none" ? undefined : (name) => weights.get(name) ?? 1,
     clogWarnMs: parameters.qmgr_clog_warn_time,
-    onClogged,
+    onClogged: told.onClogged,
+    onFeedback: parameters.destination_concurrency_feedback_debug ? told.onFeedback : undefined,
   };
 }
 

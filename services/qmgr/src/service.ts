@@ -5,7 +5,7 @@
  */
 import { transportParameter } from "@postmq/config";
 import type { Parameters } from "@postmq/config";
-import type { BellListener } from "@postmq/queue-store";
+import type { BellListener, DestinationReport } from "@postmq/queue-store";
 import { openRouting } from "@postmq/routing";
 import type { Resolver } from "@postmq/routing";
 import type { Service, ServiceContext } from "@postmq/service-kit";
@@ -40,7 +40,10 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
 
   const lead = async (fence: string, signal: AbortSignal) => {
     const scheduler = new Scheduler(
-      schedulerOptions(parameters, (queue, held) => warnOfClog(context, queue, held)),
+      schedulerOptions(parameters, {
+        onClogged: (queue, held) => warnOfClog(context, queue, held),
+        onFeedback: (report) => logFeedback(context, report),
+      }),
     );
     const dueTimes = new DueTimes(Math.random);
     term = new Term({
@@ -169,6 +172,14 @@ function warnOfClog({ parameters, log }: ServiceContext, queue: DestinationQueue
   log.warning(`mail for ${nexthop} is using up ${held} of ${limit} active queue entries`);
   log.warning(`you may need to reduce ${transport} connect and helo timeouts, or to raise its`);
   log.warning(`destination_concurrency_limit; further mail for it waits in deferred meanwhile`);
+}
+
+/** Source: postconf(5) destination_concurrency_feedback_debug; Postfix src/qmgr/qmgr_queue.c QMGR_LOG_WINDOW. */
+function logFeedback({ log }: ServiceContext, report: DestinationReport): void {
+  const { name, limit, window, success, failure, failedCohorts } = report;
+  log.info(
+    `${name}: limit ${limit ?? 0} window ${window ?? 0} success ${success} failure ${failure} fail_cohorts ${failedCohorts}`,
+  );
 }
 
 /** Source: spec S8, S10, S27; scheduling.md §1 "Limits". */

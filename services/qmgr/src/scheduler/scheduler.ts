@@ -60,6 +60,8 @@ export type SchedulerOptions = {
   /** qmgr_clog_warn_time; 0: never. */
   readonly clogWarnMs: number;
   readonly onClogged: (destination: DestinationQueue, held: number) => void;
+  /** destination_concurrency_feedback_debug: told after each report of a site. */
+  readonly onFeedback?: ((destination: DestinationReport) => void) | undefined;
   /** Requests in a delivery job; only tests of the order set another. */
   readonly sizeOfJob?: typeof jobSize;
 };
@@ -359,6 +361,7 @@ export class Scheduler {
     destination.countEnded(nowMs);
     this.#changed.add(destination);
     const isDead = destination.takeFeedback(feedback, nowMs);
+    this.#options.onFeedback?.(destination.report(nowMs));
     if (!isDead) {
       this.#transportOf(destination).settle(destination);
       return [];
