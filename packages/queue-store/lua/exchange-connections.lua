@@ -25,15 +25,23 @@ local function owner_of(token) return string.match(token, '^(.*)/%d+$') end
 
 local function tell(worker, text) call('PUBLISH', P .. ':ask:' .. worker, text) end
 
-local function is_gone(worker)
+-- When the worker was first seen without a heartbeat. One that is no longer listed has ended (its sockets are closing)
+-- or was forgotten by the leader: nobody would remove its stamp from `gone`, so it stands in place of its token.
+local function gone_since(worker, tokens, token)
+  if call('HEXISTS', P .. ':workers', worker) == 1 then
+    call('HSETNX', P .. ':gone', worker, digits(now_ms))
+    return tonumber(call('HGET', P .. ':gone', worker))
+  end
+  local stamp = string.match(call('HGET', tokens, token), '^gone (%d+)$')
+  if not stamp then call('HSET', tokens, token, 'gone ' .. digits(now_ms)) end
+  return tonumber(stamp or now_ms)
+end
+
+local function is_gone(worker, tokens, token)
   if call('EXISTS', P .. ':w:' .. worker) == 1 then return false end
-  call('HSETNX', P .. ':gone', worker, digits(now_ms))
-  if now_ms - tonumber(call('HGET', P .. ':gone', worker)) < heartbeat_ms then return false end
+  if now_ms - gone_since(worker, tokens, token) < heartbeat_ms then return false end
   uptime_ms = uptime_ms or tonumber(string.match(call('INFO', 'server'), 'uptime_in_seconds:(%d+)')) * 1000
-  if uptime_ms < heartbeat_ms then return false end
-  -- The leader forgets the stamps of those it knows.
-  if call('HEXISTS', P .. ':workers', worker) == 0 then call('HDEL', P .. ':gone', worker) end
-  return true
+  return uptime_ms >= heartbeat_ms
 end
 
 local function give(name, token)
@@ -62,7 +70,7 @@ local function other_owners(tokens, me)
   end
   local live = {}
   for _, owner in ipairs(owners) do
-    if is_gone(owner) then
+    if is_gone(owner, tokens, by_owner[owner][1]) then
       call_long('HDEL', tokens, by_owner[owner], 5000)
     else
       live[#live + 1] = owner

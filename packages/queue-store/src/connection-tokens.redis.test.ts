@@ -183,16 +183,23 @@ describe("connection tokens", () => {
     onRedis(async (under) => {
       const tokens = await tokensOf(under.store);
       (await taken(tokens, 1))[Symbol.dispose]();
-      using _probe = await tokens.take({ name, limit: 2, signal: never });
-      const key = await keyOf(under);
-      await under.redis.cli("HSET", key, "smtp-delivery-gone.1/7", "1");
-      const startMs = performance.now();
       await taken(tokens, 2);
-      const waitedMs = performance.now() - startMs;
-      assert.ok(waitedMs >= heartbeatMs - 100, `granted after ${waitedMs} ms`);
-      assert.equal(await under.redis.cli("HEXISTS", key, "smtp-delivery-gone.1/7"), "0");
-      // Nothing of it stays.
-      assert.equal(await under.redis.cli("HLEN", `postmq:{${under.instanceName}}:gone`), "0");
+      const key = await keyOf(under);
+      const prefix = `postmq:{${under.instanceName}}`;
+      // One that the leader still lists, and one that it has forgotten.
+      for (const [worker, limit] of [
+        ["listed.1", 2],
+        ["forgotten.1", 3],
+      ] as const) {
+        if (worker === "listed.1") await redis.cli("HSET", `${prefix}:workers`, worker, "1");
+        await redis.cli("HSET", key, `${worker}/7`, "1", `${worker}/8`, "1");
+        const startMs = performance.now();
+        await taken(tokens, limit);
+        const waitedMs = performance.now() - startMs;
+        assert.ok(waitedMs >= heartbeatMs - 100, `${worker}: granted after ${waitedMs} ms`);
+        assert.equal(await redis.cli("HEXISTS", key, `${worker}/7`), "0");
+      }
+      assert.equal(await redis.cli("HKEYS", `${prefix}:gone`), "listed.1");
     }),
   );
 
