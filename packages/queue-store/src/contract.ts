@@ -472,7 +472,7 @@ export type RequestResult = {
   readonly reason?: string;
 };
 
-/** Leave to have one connection to a destination open, in use or idle. To be disposed of when the connection is closed. */
+/** Leave to have one connection to a destination open, in use or idle. Disposing of it gives it back, once. */
 export interface ConnectionToken extends Disposable {
   /** The destination that it counts at. */
   readonly name: string;

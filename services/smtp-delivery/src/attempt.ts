@@ -150,6 +150,8 @@ class Attempt {
   async #countHere(session: SmtpSession): Promise<boolean> {
     const { takeToken, countsAt } = this.#tools;
     if (session.countsAt === countsAt) return true;
+    // Given back first: two that each want what the other has would wait for nothing.
+    session.countNowhere();
     const token = await takeToken();
     if (token === undefined) {
       session.quit();

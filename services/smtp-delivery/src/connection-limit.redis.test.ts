@@ -96,6 +96,27 @@ describe("connections of several workers", () => {
   );
 
   it(
+    "S16: two workers that each want the recipient whom the other has just served don't wait for each other",
+    onRedis(async (under) => {
+      await using server = await FakeSmtpServer.start();
+      const perRecipient = {
+        POSTMQ_DEFAULT_DESTINATION_RECIPIENT_LIMIT: "1",
+        POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "100s",
+      };
+      await using one = await worker(under.store, 1, perRecipient);
+      await using other = await worker(await under.openAnother(), 1, perRecipient);
+      const to = (address: string, number: number) =>
+        request(number, server.relayhost, { to: [address] });
+      await Promise.all([one.serve(to("a@x.example", 1)), other.serve(to("b@x.example", 2))]);
+      const startMs = performance.now();
+      await Promise.all([one.serve(to("b@x.example", 3)), other.serve(to("a@x.example", 4))]);
+      assert.ok(performance.now() - startMs < 2_000);
+      assert.equal(server.messages.length, 4);
+      assert.equal(server.totalConnections, 2);
+    }),
+  );
+
+  it(
     "D25: the first server's connection is kept while another is tried, if there is room",
     onRedis(async (under) => {
       await using first = await FakeSmtpServer.start({

@@ -72,10 +72,15 @@ export class FakeDelivering implements Delivering {
     onAsked: () => {},
     isAskedFor: async () => false,
     take: async ({ name }) => {
-      this.open.set(name, (this.open.get(name) ?? 0) + 1);
+      const add = (count: number) => this.open.set(name, (this.open.get(name) ?? 0) + count);
+      add(1);
+      let isGiven = false;
       return {
         name,
-        [Symbol.dispose]: () => void this.open.set(name, (this.open.get(name) ?? 0) - 1),
+        [Symbol.dispose]: () => {
+          if (!isGiven) add(-1);
+          isGiven = true;
+        },
       };
     },
   };

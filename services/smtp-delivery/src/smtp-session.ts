@@ -157,11 +157,15 @@ export class SmtpSession extends Connection {
     return this.#token.name;
   }
 
+  /** It serves nobody at the destination where it counted. */
+  countNowhere(): void {
+    this.#token[Symbol.dispose]();
+  }
+
   /** From now on it counts where this token does. */
   countUnder(token: ConnectionToken): void {
-    const before = this.#token;
+    this.countNowhere();
     this.#token = token;
-    before[Symbol.dispose]();
     if (this.#socket.closed) token[Symbol.dispose]();
   }
 
