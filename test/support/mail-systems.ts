@@ -13,6 +13,7 @@ import { postfixObstacle, PrivatePostfix, SmtpClient, startPostmq } from "@postm
 
 import { deliveryLines } from "./delivery-log.ts";
 import type { DeliveryLine } from "./delivery-log.ts";
+import { transportMaps } from "./many-destinations.ts";
 
 export type MailSystem = AsyncDisposable & {
   readonly smtpPort: number;
@@ -59,11 +60,6 @@ export async function startPostmqSystem(options: MailSystemOptions): Promise<Mai
     readLog: async () => system.logs,
     [Symbol.asyncDispose]: () => system[Symbol.asyncDispose](),
   };
-}
-
-function transportMaps(ports: ReadonlyMap<string, number>): string {
-  const entries = [...ports].map(([domain, port]) => `{${domain} = smtp:[127.0.0.1]:${port}}`);
-  return `inline:{${entries.join(", ")}}`;
 }
 
 /** Hands in messages of one recipient each, u1@domain and so on, over one connection. */
