@@ -12,7 +12,7 @@ import type { DestinationReport } from "@postmq/queue-store";
 import type { Destination, EnhancedStatus, SiteFeedback } from "@postmq/vocabulary";
 import { EndedRate } from "./ended-rate.ts";
 import type { Entry } from "./entry.ts";
-import { afterGood, afterTrouble, freshWindow, revivedWindow } from "./feedback.ts";
+import { afterGood, afterTrouble, freshWindow, revivedWindow, rounded } from "./feedback.ts";
 import type { WindowRules, WindowState } from "./feedback.ts";
 import { Heap } from "./heap.ts";
 import { compareKeys } from "./order.ts";
@@ -234,9 +234,9 @@ export class DestinationQueue {
       inFlight: this.busy,
       waiting: this.waiting,
       surplus: this.surplus,
-      success,
-      failure,
-      failedCohorts,
+      success: rounded(success),
+      failure: rounded(failure),
+      failedCohorts: rounded(failedCohorts),
       ...(this.#dead === undefined ? {} : { dead: this.#dead }),
       ...(this.#pausedUntilMs === undefined ? {} : { pausedUntilMs: this.#pausedUntilMs }),
       ...(this.#lastTrouble === undefined ? {} : { lastTrouble: this.#lastTrouble }),

@@ -53,10 +53,10 @@ export function afterGood(state: WindowState, rules: WindowRules, busy: number):
   const mayGrow = concurrencyLimit === 0 || window < concurrencyLimit;
   if (mayGrow && window < busy + initialWindow(rules)) {
     const amount = feedbackValue(positiveFeedback, window);
-    success = rounded(success + amount);
-    while (amount > 0 && success + amount / 2 >= 1) {
+    success += amount;
+    while (amount > 0 && rounded(success + amount / 2) >= 1) {
       window += 1;
-      success = rounded(success - 1);
+      success -= 1;
       failure = 0;
     }
     if (concurrencyLimit > 0) window = Math.min(window, concurrencyLimit);
@@ -66,17 +66,17 @@ export function afterGood(state: WindowState, rules: WindowRules, busy: number):
 
 /** S26: after a request that reported trouble with the site. */
 export function afterTrouble(state: WindowState, rules: WindowRules): WindowState {
-  const failedCohorts = rounded(state.failedCohorts + 1 / state.window);
+  const failedCohorts = state.failedCohorts + 1 / state.window;
   const { failedCohortLimit } = rules;
-  if (failedCohortLimit > 0 && failedCohorts >= failedCohortLimit) {
+  if (failedCohortLimit > 0 && rounded(failedCohorts) >= failedCohortLimit) {
     return { ...state, window: 0, failedCohorts };
   }
   let { window, success, failure } = state;
-  failure = rounded(failure - feedbackValue(rules.negativeFeedback, window));
-  while (failure < 0) {
+  failure -= feedbackValue(rules.negativeFeedback, window);
+  while (rounded(failure) < 0) {
     window -= 1;
     success = 0;
-    failure = rounded(failure + 1);
+    failure += 1;
   }
   return { window: Math.max(1, window), success, failure, failedCohorts };
 }
@@ -95,7 +95,7 @@ export function feedbackValue(amount: ConcurrencyFeedback, window: number): numb
   }
 }
 
-/** Sums of thirds and sevenths must meet whole numbers. */
-function rounded(value: number): number {
+/** Sums of thirds and sevenths must meet whole numbers: what is summed up is exact, what is compared is rounded. */
+export function rounded(value: number): number {
   return Math.round(value * 1e9) / 1e9;
 }
