@@ -125,6 +125,8 @@ export class FakeSmtpServer implements AsyncDisposable {
   readonly #keywords: readonly string[];
   readonly #keepsContent: boolean;
   readonly #sockets = new Set<Socket>();
+  /** Those that neither side has ended: a socket's "close" comes late in a busy process. */
+  readonly #open = new Set<Socket>();
   #connections = 0;
   #mostConnections = 0;
 
@@ -156,9 +158,9 @@ export class FakeSmtpServer implements AsyncDisposable {
     return `[127.0.0.1]:${this.port}`;
   }
 
-  /** Open now, idle ones too. */
+  /** Open now, idle ones too; one that either side has ended no longer is. */
   get openConnections(): number {
-    return this.#sockets.size;
+    return this.#open.size;
   }
 
   /** The most that were ever open at once. */
@@ -191,10 +193,13 @@ export class FakeSmtpServer implements AsyncDisposable {
     socket.setNoDelay(true);
     this.#sockets.add(socket);
     this.#connections += 1;
-    this.#mostConnections = Math.max(this.#mostConnections, this.#sockets.size);
+    this.#open.add(socket);
+    this.#mostConnections = Math.max(this.#mostConnections, this.#open.size);
+    socket.once("end", () => this.#open.delete(socket));
     const gone = new AbortController();
     socket.once("close", () => {
       this.#sockets.delete(socket);
+      this.#open.delete(socket);
       gone.abort();
     });
     const session: Session = {
@@ -221,6 +226,7 @@ export class FakeSmtpServer implements AsyncDisposable {
       if (verb === "QUIT") {
         await this.#act(session, "quit", { line });
         session.socket.end();
+        this.#open.delete(session.socket);
         return;
       }
       await this.#command(session, verb, line);
