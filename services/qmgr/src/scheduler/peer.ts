@@ -12,7 +12,7 @@ export class Peer {
   readonly queueName: string;
   readonly job: { readonly key: JobKey };
   readonly site: { readonly mayStart: boolean };
-  /** Grows each time that it is served: the peers of a job take turns (S19). */
+  /** Grows each time that it is served: the peers of a job take turns, a new one after the others (S19). */
   turn = 0;
   /** The key under which its destination lists it; undefined: not listed. */
   listedAs: JobKey | undefined;

@@ -312,15 +312,16 @@ export class Scheduler {
     this.#parked.add(peer);
   }
 
+  /** All of them are looked at again: the first one may have left, or its destination may be full. */
   #unpark(): void {
-    for (const peer of this.#parked) {
-      this.#parked.delete(peer);
+    const parked = [...this.#parked];
+    this.#parked.clear();
+    for (const peer of parked) {
       peer.isParked = false;
-      if (peer.waiting === 0) continue;
       const queue = this.#destinations.get(peer.queueName);
-      queue?.list(peer);
-      if (queue !== undefined) this.#transportOf(queue).settle(queue);
-      return;
+      if (queue === undefined || peer.waiting === 0) continue;
+      queue.list(peer);
+      this.#transportOf(queue).settle(queue);
     }
   }
 
@@ -383,7 +384,7 @@ export class Scheduler {
   throttle(name: string, why: Suspension, untilMs: number): readonly Entry[] {
     const transport = this.#transport(name);
     transport.throttle(why, untilMs);
-    this.#wakeLater(transport);
+    this.#wakes.push({ atMs: untilMs, target: transport });
     return [...this.#destinations.values()]
       .filter(({ destination }) => destination.transport === name)
       .flatMap((destination) => this.#drain(destination));
@@ -519,6 +520,9 @@ export class Scheduler {
     const { rules } = this.#transport(destination.transport);
     const made = new DestinationQueue(name, destination, rules.destination);
     this.#destinations.set(name, made);
+    // What went away because of it before it was forgotten is counted at it again.
+    made.surplus = this.#away.get(name) ?? 0;
+    if (this.#away.delete(name)) this.#withSurplus.add(made);
     return made;
   }
 

@@ -109,9 +109,16 @@ export class Transport {
     if (known !== undefined) return known;
     const { message, queueName } = entry;
     const peer = new Peer({ message, queueName, job, site: destination });
+    peer.turn = this.#nextTurn();
     job.peers.set(queueName, peer);
     destination.openPeers.add(peer);
     return peer;
+  }
+
+  /** Behind all others of its job. */
+  #nextTurn(): number {
+    this.#turns += 1;
+    return this.#turns;
   }
 
   /** The message's waiting requests, taken out. They are not over yet. */
@@ -244,8 +251,7 @@ export class Transport {
       if (entry === undefined) break;
       taken.push(entry);
       destination.waiting -= 1;
-      this.#turns += 1;
-      peer.turn = this.#turns;
+      peer.turn = this.#nextTurn();
       this.#sent(peer.message);
       if (isAlone) break;
     }
@@ -294,8 +300,9 @@ export class Transport {
     return this.#throttle;
   }
 
+  /** When its pause ends (a throttle ends by a wake of its own). */
   get wakeMs(): number | undefined {
-    return this.#throttle?.untilMs ?? this.#pausedUntilMs;
+    return this.#pausedUntilMs;
   }
 
   wake(nowMs: number): void {
