@@ -31,6 +31,7 @@ import type {
   RecipientState,
   RequestEnd,
   RequestName,
+  SiteFeedback,
   StoredRecipient,
 } from "@postmq/vocabulary";
 
@@ -187,7 +188,12 @@ export class FakeStore implements Scheduling, Leadership, Operating {
   }
 
   /** The worker ends the first request of its job, with one outcome for each recipient that is not done. */
-  end(job: RunningJob, end: RequestEnd, outcome: () => "sent" | "deferred" | "failed"): void {
+  end(
+    job: RunningJob,
+    end: RequestEnd,
+    outcome: () => "sent" | "deferred" | "failed",
+    feedback: SiteFeedback = { kind: "none" },
+  ): void {
     const name = job.names.shift();
     assert(name !== undefined);
     if (job.names.length === 0) this.running.splice(this.running.indexOf(job), 1);
@@ -206,7 +212,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       }
     }
     record.requests.delete(name.number);
-    this.#tell({ kind: "ended", request: name, end, ...told, feedback: { kind: "none" } });
+    this.#tell({ kind: "ended", request: name, end, ...told, feedback });
   }
 
   /** kill -9: its claims stay until they are reaped. */

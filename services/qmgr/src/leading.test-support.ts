@@ -6,6 +6,7 @@ import { ActiveQueue } from "./active-queue.ts";
 import type { FakeStore } from "./fake-store.test-support.ts";
 import type { QmgrMeters } from "./meters.ts";
 import { jobSize } from "./scheduler/job-size.ts";
+import type { DestinationRules } from "./scheduler/destination.ts";
 import { DueTimes } from "./scheduler/due-times.ts";
 import type { Scheduler } from "./scheduler/scheduler.ts";
 import { destinationRules, openScheduler, rules } from "./scheduler/scheduling.test-support.ts";
@@ -88,17 +89,29 @@ export async function settled(): Promise<void> {
   for (let n = 0; n < 3; n += 1) await new Promise((resolved) => setImmediate(resolved));
 }
 
+/** What a test may want otherwise. */
+export type LeadingChanges = {
+  readonly activeLimit?: number;
+  readonly deferTransports?: readonly string[];
+  readonly delayWarningMs?: number;
+  readonly destination?: Partial<DestinationRules>;
+};
+
 export class Leading {
+  readonly #changes: LeadingChanges;
   readonly store: FakeStore;
   readonly ticker: FakeTicker;
   readonly log = new Lines();
+  /** The one of the latest leader. */
+  scheduler: Scheduler | undefined;
   #term: Promise<unknown> | undefined;
   #stop = new AbortController();
   /** Rings incoming. */
   ring: (source: "incoming" | "deferred") => void = () => undefined;
 
-  constructor(store: FakeStore) {
+  constructor(store: FakeStore, changes: LeadingChanges = {}) {
     this.store = store;
+    this.#changes = changes;
     this.ticker = new FakeTicker(store);
   }
 
@@ -107,13 +120,20 @@ export class Leading {
     this.store.holder = undefined;
     const fence = await this.store.acquire();
     assert(fence !== undefined);
+    const { activeLimit = limits.activeLimit, destination } = this.#changes;
     const scheduler = openScheduler(
       {
         ...rules,
-        destination: { ...destinationRules, concurrencyLimit: limits.destination, deadMs: 10_000 },
+        destination: {
+          ...destinationRules,
+          concurrencyLimit: limits.destination,
+          deadMs: 10_000,
+          ...destination,
+        },
       },
-      { activeLimit: limits.activeLimit, sizeOfJob: jobSize },
+      { activeLimit, sizeOfJob: jobSize },
     );
+    this.scheduler = scheduler;
     const term = new Term({
       fence,
       scheduling: this.store.seenBy(fence),
@@ -133,7 +153,7 @@ export class Leading {
       settings: {
         leaseMs: 8000,
         sweepIntervalMs: 5000,
-        activeLimit: limits.activeLimit,
+        activeLimit,
         recipientLimit: 1000,
         recipientMinimum: 10,
         queueRunMs: 60_000,
@@ -172,7 +192,7 @@ export class Leading {
         recipientLimit: () => 2,
         recipientDelimiter: "",
         softBounce: false,
-        deferTransports: new Set(),
+        deferTransports: new Set(this.#changes.deferTransports),
         isDoubleBounce: () => false,
       },
       poolOf: () => ({
@@ -185,7 +205,7 @@ export class Leading {
       limits: {
         backoff: { minimalMs: limits.backoffMs, maximalMs: 40_000 },
         lifetime: { maximalMs: limits.lifetimeMs, bounceMs: limits.lifetimeMs },
-        delayWarningMs: 0,
+        delayWarningMs: this.#changes.delayWarningMs ?? 0,
         dueAt: (nowMs, restMs) => dueTimes.add(nowMs, restMs),
         crashLimit: 3,
       },
