@@ -80,3 +80,26 @@ export function shareKey(parameters: Parameters, { sender, client }: Envelope): 
       return parameters.fair_share_key satisfies never;
   }
 }
+
+/** What an operator should know of settings that stand in each other's way. Source: spec S8, S10; scheduling.md §1. */
+export function oddSettings(parameters: Parameters): readonly string[] {
+  const odd: string[] = [];
+  if (parameters.minimal_backoff_time > parameters.maximal_backoff_time) {
+    odd.push("minimal_backoff_time is larger than maximal_backoff_time; the minimum counts");
+  }
+  if (parameters.queue_run_delay > parameters.minimal_backoff_time) {
+    odd.push("queue_run_delay is larger than minimal_backoff_time");
+  }
+  if (parameters.bounce_queue_lifetime > parameters.maximal_queue_lifetime) {
+    odd.push("bounce_queue_lifetime is larger than maximal_queue_lifetime, which counts instead");
+  }
+  if (parameters.qmgr_message_recipient_limit < parameters.qmgr_message_active_limit) {
+    odd.push(
+      "qmgr_message_recipient_limit is smaller than qmgr_message_active_limit, which counts instead",
+    );
+  }
+  if (parameters.fair_share_key === "tag") {
+    odd.push("fair_share_key = tag: messages carry no tags yet, so all take the same turns");
+  }
+  return odd;
+}

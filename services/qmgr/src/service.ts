@@ -12,7 +12,13 @@ import type { Service, ServiceContext } from "@postmq/service-kit";
 import type { QueueId } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
 import { openMeters } from "./meters.ts";
-import { poolRules, recipientLimit, schedulerOptions, shareKey } from "./scheduler-settings.ts";
+import {
+  oddSettings,
+  poolRules,
+  recipientLimit,
+  schedulerOptions,
+  shareKey,
+} from "./scheduler-settings.ts";
 import { DueTimes } from "./scheduler/due-times.ts";
 import type { DestinationQueue } from "./scheduler/destination.ts";
 import type { ImportSource } from "./scheduler/scan.ts";
@@ -27,7 +33,7 @@ const reportTimeoutMs = 60_000;
 /** Starts as a stand-by; it is ready as such. */
 export async function startQmgr(context: ServiceContext): Promise<Service> {
   const { parameters, store, log, metrics } = context;
-  warnOfOddSettings(context);
+  for (const warning of oddSettings(parameters)) log.warning(warning);
   const resolve = await openRouting(parameters, (error) =>
     log.warning(`transport_maps: ${error instanceof Error ? error.message : String(error)}`),
   );
@@ -180,27 +186,4 @@ function logFeedback({ log }: ServiceContext, report: DestinationReport): void {
   log.info(
     `${name}: limit ${limit ?? 0} window ${window ?? 0} success ${success} failure ${failure} fail_cohorts ${failedCohorts}`,
   );
-}
-
-/** Source: spec S8, S10, S27; scheduling.md §1 "Limits". */
-function warnOfOddSettings({ parameters, log }: ServiceContext): void {
-  if (parameters.minimal_backoff_time > parameters.maximal_backoff_time) {
-    log.warning("minimal_backoff_time is larger than maximal_backoff_time; the minimum counts");
-  }
-  if (parameters.queue_run_delay > parameters.minimal_backoff_time) {
-    log.warning("queue_run_delay is larger than minimal_backoff_time");
-  }
-  if (parameters.bounce_queue_lifetime > parameters.maximal_queue_lifetime) {
-    log.warning(
-      "bounce_queue_lifetime is larger than maximal_queue_lifetime, which counts instead",
-    );
-  }
-  if (parameters.qmgr_message_recipient_limit < parameters.qmgr_message_active_limit) {
-    log.warning(
-      "qmgr_message_recipient_limit is smaller than qmgr_message_active_limit, which counts instead",
-    );
-  }
-  if (parameters.fair_share_key === "tag") {
-    log.warning("fair_share_key = tag: messages carry no tags yet, so all take the same turns");
-  }
 }
