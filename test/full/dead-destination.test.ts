@@ -1,0 +1,123 @@
+/**
+ * Fault 44: a destination that accepts connections and says nothing, with 20 000 messages for it, beside thirty others
+ * that get mail as fast as it goes.
+ *
+ * The rate of the others is measured without it, beside it, and again when it has recovered and got all its mail. The
+ * machine's own speed changes within a minute, so the rate beside it is compared with the lower of its neighbours.
+ */
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+
+import { startPostmq, waitFor } from "@postmq/testing";
+import type { PostmqSystem } from "@postmq/testing";
+
+import { addressesAt, assertEachOnce, countCopies, flood } from "../support/flood.ts";
+import { GatedSink } from "../support/gated-sink.ts";
+import { Highest, readMetric } from "../support/gauges.ts";
+import { portsOf, startSinks, transportMaps } from "../support/many-destinations.ts";
+import { probeDepth, waitUntilDrained } from "../support/redis-probe.ts";
+import { SteadyStream } from "../support/steady-stream.ts";
+
+const silentMessages = 20_000;
+const otherDomains = 30;
+const activeLimit = 5000;
+const share = activeLimit / 5;
+const phaseSeconds = 12;
+const silentDomain = "silent.example.com";
+
+/** Messages in active that have requests for it. */
+async function heldFor(system: PostmqSystem, nexthop: string): Promise<number> {
+  const response = await fetch(
+    `${system.adminUrl}/v1/destinations/${encodeURIComponent(`smtp:${nexthop}`)}`,
+  );
+  if (response.status === 404) return 0;
+  const { destinations } = parseSite(await response.json());
+  return destinations.reduce((sum, each) => sum + each.waiting + each.in_flight, 0);
+}
+
+type Site = {
+  readonly destinations: readonly { readonly waiting: number; readonly in_flight: number }[];
+};
+
+function parseSite(value: unknown): Site {
+  assert.ok(typeof value === "object" && value !== null && "destinations" in value);
+  return value as Site;
+}
+
+describe("fault 44: a destination that hangs, with 20 000 messages", () => {
+  it("S31 leaves the others at least 90 % of their rate, holds a fifth of active, and gets its mail in the end", async (context) => {
+    await using stack = new AsyncDisposableStack();
+    const silent = stack.use(await GatedSink.start());
+    silent.holdAt("greeting");
+    const sinks = await startSinks(stack, otherDomains);
+    const ports = new Map([...portsOf(sinks), [silentDomain, silent.server.port]]);
+    const system = stack.use(
+      await startPostmq({
+        parameters: {
+          transport_maps: transportMaps(ports),
+          qmgr_message_active_limit: String(activeLimit),
+          qmgr_message_recipient_limit: String(activeLimit),
+        },
+      }),
+    );
+    const nexthop = silent.server.relayhost;
+    const stream = new SteadyStream({
+      smtpPort: system.smtpPort,
+      sinks,
+      sessions: 6,
+      mostUnderWay: 300,
+    });
+    await stream.rate(3);
+    const before = await stream.rate(phaseSeconds);
+
+    const recipients = addressesAt(silentDomain, silentMessages);
+    const held = new Highest(() => heldFor(system, nexthop));
+    const active = new Highest(() =>
+      readMetric(system.metricsUrl("qmgr"), "postmq_qmgr_active_messages"),
+    );
+    const floodedMs = Date.now();
+    await flood(system.smtpPort, recipients);
+    await waitFor(
+      async () => (await probeDepth(system.redis, "deferred")) >= silentMessages - share,
+      {
+        timeoutMs: 120_000,
+        everyMs: 200,
+        describe: () => `the surplus to be in deferred\n${system.lastLines()}`,
+      },
+    );
+    const floodMs = Date.now() - floodedMs;
+    const beside = await stream.rate(phaseSeconds);
+    const inDeferred = await probeDepth(system.redis, "deferred");
+    assert.equal(silent.server.messages.length, 0);
+
+    const openedMs = Date.now();
+    silent.open();
+    await waitFor(() => silent.server.messages.length >= silentMessages, {
+      timeoutMs: 240_000,
+      everyMs: 100,
+      describe: () =>
+        `${silent.server.messages.length} of ${silentMessages}\n${system.lastLines()}`,
+    });
+    const recoveryMs = Date.now() - openedMs;
+    const [mostHeld, mostActive] = await Promise.all([held.stop(), active.stop()]);
+    const after = await stream.rate(phaseSeconds);
+    await stream.stop();
+    await waitUntilDrained(system.redis, 60_000);
+
+    const [first, second, third] = [before, beside, after].map(Math.round);
+    context.diagnostic(
+      `messages/s for ${otherDomains} others: ${first} without it, ${second} beside it, ${third} after it ` +
+        `(${Math.round((100 * beside) / Math.min(before, after))} % of the lower)`,
+    );
+    context.diagnostic(
+      `${silentMessages} handed in and sorted in ${floodMs} ms; ${inDeferred} wait in deferred; ` +
+        `at most ${mostHeld} of it in active (share ${share}), ${mostActive} of all (limit ${activeLimit}); ` +
+        `all arrived ${recoveryMs} ms after it recovered`,
+    );
+    const copies = countCopies([silent.server, ...sinks.values()]);
+    assertEachOnce([...recipients, ...stream.recipients], copies);
+    assert.ok(mostHeld <= share * 1.1, `${mostHeld} of ${share}`);
+    assert.ok(beside >= 0.9 * Math.min(before, after), `${beside} beside ${before} and ${after}`);
+    assert.deepEqual(await system.stop(), []);
+  });
+});
