@@ -429,6 +429,22 @@ describe("the next address", () => {
     assert.deepEqual(test.delivering.shownOutcomes, ["0 sent 2.0.0"]);
   });
 
+  it("D6: is another one, when a kept connection has been told 4xx: no server is asked twice", async () => {
+    let asked = 0;
+    await using server = await FakeSmtpServer.start({
+      decide: ({ stage }) => {
+        if (stage !== "rcpt") return undefined;
+        asked += 1;
+        return asked === 1 ? undefined : { reply: "450 4.2.0 later" };
+      },
+    });
+    await using test = startWorker();
+    await test.serve(request(1, server.relayhost), request(2, server.relayhost));
+    await test.serve(request(3, server.relayhost));
+    assert.equal(asked, 3);
+    assert.equal(server.totalConnections, 1);
+  });
+
   it("D6: the last word stands when no server is left", async () => {
     await using servers = await twoServers();
     servers.first.decide = at("rcpt", { reply: "450 4.2.0 first" });

@@ -118,6 +118,8 @@ class Attempt {
   #hasKept = false;
   #isCrowded = false;
   #sessions = 0;
+  /** The server of the session that was there already, once it has been heard: it is not asked again (D26). */
+  #knownServer: Pick<ServerAddress, "address" | "port"> | undefined;
 
   constructor(request: ClaimedRequest, tools: AttemptTools) {
     this.#request = request;
@@ -139,7 +141,9 @@ class Attempt {
     const session = held ?? cached;
     if (session === undefined) return "next";
     if (!(await this.#countHere(session))) return "over";
-    return await this.#converse(session, cached !== undefined);
+    const course = await this.#converse(session, cached !== undefined);
+    if (course === "next") this.#knownServer = session.server;
+    return course;
   }
 
   get #cacheKey(): string {
@@ -225,6 +229,7 @@ class Attempt {
   async #tryServers(servers: readonly ServerAddress[]): Promise<Course> {
     const { sessionLimit } = this.#tools.settings;
     for (const server of servers) {
+      if (isSameServer(server, this.#knownServer)) continue;
       if (sessionLimit > 0 && this.#sessions >= sessionLimit) break;
       this.#layAside();
       const session = await this.#open(server);
@@ -511,6 +516,13 @@ class Attempt {
     if (this.#isCompleted) return { kind: "good" };
     return this.#trouble === undefined ? { kind: "none" } : { ...this.#trouble, kind: "trouble" };
   }
+}
+
+function isSameServer(
+  one: ServerAddress,
+  other: Pick<ServerAddress, "address" | "port"> | undefined,
+): boolean {
+  return one.address === other?.address && one.port === other.port;
 }
 
 const lostStatus = enhancedStatus("4.4.2");
