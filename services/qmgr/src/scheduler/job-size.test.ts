@@ -17,6 +17,11 @@ describe("jobSize", () => {
     assert.equal(jobSize({ ...idle, waiting: 40, totalWaiting: 1000 }), 20);
   });
 
+  it("lets requests go side by side at a destination whose speed is not known, whatever the backlog elsewhere", () => {
+    const unknown = { waiting: 16, window: 5, totalWaiting: 5000, msPerRequest: undefined };
+    assert.equal(jobSize({ ...idle, ...unknown }), 4);
+  });
+
   it("never takes more than is waiting, and at least one", () => {
     assert.equal(jobSize({ ...idle, waiting: 3, totalWaiting: 10_000 }), 3);
     assert.equal(jobSize({ ...idle, waiting: 1, totalWaiting: 1, msPerRequest: 60_000 }), 1);

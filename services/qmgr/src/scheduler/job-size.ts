@@ -31,10 +31,11 @@ export type JobSizeInput = {
 
 /** At least 1. */
 export function jobSize(input: JobSizeInput): number {
-  const wanted = Math.max(
-    Math.ceil(input.waiting / input.window),
-    Math.ceil(input.totalWaiting / Math.max(1, input.capacity)),
-  );
+  const toFillWindow = Math.ceil(input.waiting / input.window);
+  const toUsePlaces = Math.ceil(input.totalWaiting / Math.max(1, input.capacity));
+  // Where nobody has been quick yet, requests go side by side: one that hangs must not hold others up.
+  const wanted =
+    input.msPerRequest === undefined ? toFillWindow : Math.max(toFillWindow, toUsePlaces);
   return Math.max(1, Math.min(maxJobSize(input.msPerRequest), input.waiting, wanted));
 }
 
