@@ -39,6 +39,11 @@ export type PostmqOptions = {
     name: ServiceName,
     index: number,
   ) => Readonly<Record<string, string>> | undefined;
+  /** Other environment variables for one service alone; they win. */
+  readonly envOf?: (
+    name: ServiceName,
+    index: number,
+  ) => Readonly<Record<string, string>> | undefined;
   /** Default 60 000. */
   readonly readyTimeoutMs?: number;
 };
@@ -280,6 +285,7 @@ export class PostmqSystem implements AsyncDisposable {
       ...this.env,
       ...asEnvironment(Object.fromEntries(listeners)),
       ...asEnvironment(this.#options.parametersOf?.(slot.name, slot.index) ?? {}),
+      ...this.#options.envOf?.(slot.name, slot.index),
     };
     const { logDirectory } = this.#options;
     const outputFile =
