@@ -212,7 +212,7 @@ export class Term {
     while (passed.events.length > 0 && !this.#isOver) passed = await scheduling.readEvents(1);
     scheduler.restore(await scheduling.readDestinations(), clock.nowMs());
     await this.#takeUpFlush();
-    const tookMs = clock.nowMs() - this.#leadsSinceMs;
+    const tookMs = Math.round(clock.nowMs() - this.#leadsSinceMs);
     log.info(`leading; ${reopened} messages went back from active to incoming, in ${tookMs} ms`);
   }
 
