@@ -115,3 +115,16 @@ export async function isConnected(redis: RedisServer, pid: number): Promise<bool
   const clients = await redis.cli("CLIENT", "LIST");
   return new RegExp(`name=\\S*-${pid}\\b`).test(clients);
 }
+
+/** What the leader tells of the workers that it counts on. */
+export type ProbedWorkers = { readonly capacity: number; readonly liveWorkers: number };
+
+/** Both 0 while nobody leads. */
+export async function probeWorkers(
+  redis: RedisServer,
+  instance = "default",
+): Promise<ProbedWorkers> {
+  const json = await redis.cli("GET", `postmq:{${instance}}:scheduler`);
+  const count = (name: string) => Number(new RegExp(`"${name}":(\\d+)`).exec(json)?.[1] ?? 0);
+  return { capacity: count("capacity"), liveWorkers: count("liveWorkers") };
+}
