@@ -114,6 +114,19 @@ describe("the scheduler's order", () => {
     assert.deepEqual(small, [1, 7, 13]);
   });
 
+  it("S20 S21 lets a small message pass though thousands of older ones are blocked", () => {
+    const scheduler = openScheduler(fixedWindow(1));
+    enqueueMessages(scheduler, "hangs", 5000);
+    assert.equal(scheduler.take(9, 0).length, 1);
+    enqueueAll(scheduler, message(), domains("big", 50));
+    enqueueAll(scheduler, message({ activeMs: 1000 }), ["s1"]);
+    enqueueAll(scheduler, message({ activeMs: 1000 }), ["s2"]);
+    const order: (string | undefined)[] = [];
+    for (let n = 0; n < 52; n += 1) order.push(...takeDomains(scheduler, 1, 1000 + n));
+    const [first, second] = [order.indexOf("s1"), order.indexOf("s2")];
+    assert(first > 0 && first < 10 && second > first && second < 20, `${first}, ${second}`);
+  });
+
   it("S21 plain first in, first out with slot cost 0", () => {
     const scheduler = openScheduler({ ...rules, slotCost: 0 });
     enqueueAll(scheduler, message(), domains("big", 50));

@@ -13,6 +13,7 @@ import type { ActiveMessage } from "../message.ts";
 import { mustGoAlone } from "../message.ts";
 import { bestCandidate, canPayFor, mayBeOvertaken } from "./candidate.ts";
 import type { SlotRules } from "./candidate.ts";
+import { Candidates } from "./candidates.ts";
 import type { DestinationQueue, DestinationRules, Suspension } from "./destination.ts";
 import type { Entry } from "./entry.ts";
 import type { FairShare } from "./fair-share.ts";
@@ -46,7 +47,7 @@ export class Transport {
   /** Jobs with requests that are not over. */
   readonly #jobs = new Map<ActiveMessage, Job>();
   /** Those of them with requests still to be sent. */
-  readonly #unsent = new Set<Job>();
+  readonly #unsent = new Candidates();
   readonly #ready = new Heap<Ready>((a, b) => compareKeys(a.key, b.key) || a.turn - b.turn);
   #turns = 0;
   /** The last choice of a candidate, for whom and when; it stands until something changes. */
@@ -176,6 +177,7 @@ export class Transport {
   /** Something changed at the destination: it may be one that may start. */
   settle(destination: DestinationQueue): void {
     if (!destination.mayStart) return;
+    this.#unsent.freed(destination);
     const peer = destination.firstPeer();
     if (peer === undefined) return;
     const { key } = peer.job;
