@@ -19,7 +19,7 @@ const seed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
 const count = process.env["BROKEN"] === "all" ? ruleMutations.length : 10;
 const atOnce = 2;
 
-/** So many of them, by seed: the order is that of a hash of seed and place. */
+/** So many of them, by seed: the order is that of a hash of seed and place. Ten are of ten rules. */
 function picked(): readonly RuleMutation[] {
   const hashed = ruleMutations.map((mutation, at) => {
     let hash = Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(at + 1, 0x85ebca6b);
@@ -27,10 +27,12 @@ function picked(): readonly RuleMutation[] {
     hash = Math.imul(hash ^ (hash >>> 12), 0x297a2d39);
     return { mutation, hash: (hash ^ (hash >>> 15)) >>> 0 };
   });
-  return hashed
-    .toSorted((a, b) => a.hash - b.hash)
-    .slice(0, count)
-    .map(({ mutation }) => mutation);
+  const shuffled = hashed.toSorted((a, b) => a.hash - b.hash).map(({ mutation }) => mutation);
+  if (count === ruleMutations.length) return shuffled;
+  return [...new Map(shuffled.map((mutation) => [mutation.rule, mutation])).values()].slice(
+    0,
+    count,
+  );
 }
 
 /** The names of the rule's tests that fail without it. */

@@ -109,6 +109,7 @@ export const ruleMutations: readonly RuleMutation[] = [
     "    this.#wakeLater(transport);\n    transport.settle(destination);\n",
     "",
   ),
+  of("S20", "candidates", "job !== undefined && !this.#setAside(job)", "job !== undefined"),
   of("S21", "candidate", "rules.slotCost < 2 || job.earned <= 0", "rules.slotCost < 2"),
   of("S21", "candidate", " || needed > mostSlots", ""),
   of("S21", "candidate", "slots >= (needed * (100 - rules.slotDiscount)) / 100", "slots >= needed"),

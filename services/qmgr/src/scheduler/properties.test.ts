@@ -6,7 +6,9 @@
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { DestinationReport } from "@postmq/queue-store";
 import { enhancedStatus } from "@postmq/vocabulary";
+import { mustGoAlone } from "../message.ts";
 import type { ActiveMessage } from "../message.ts";
 import type { Entry } from "./entry.ts";
 import { Chance, firstSeed, rounds } from "./random.test-support.ts";
@@ -51,6 +53,11 @@ const transports: Readonly<Record<string, TransportRules>> = {
     destination: { ...destinationRules, concurrencyLimit: 1, rateDelayMs: 1500 },
   },
   slow: { ...rules, rateDelayMs: 700 },
+  plain: {
+    ...rules,
+    slotCost: 0,
+    destination: { ...destinationRules, concurrencyLimit: 3, deadMs: 20_000 },
+  },
 };
 
 class World {
@@ -64,9 +71,13 @@ class World {
   readonly ends = new Map<Entry, string>();
   enqueued = 0;
   readonly restsUntilMs = new Map<string, number>();
+  /** Destinations as they were told to those who look on. */
+  readonly reports = new Map<string, DestinationReport>();
+  readonly hasFairShare: boolean;
 
   constructor(seed: number, options: Partial<SchedulerOptions>) {
     this.chance = new Chance(seed);
+    this.hasFairShare = options.weightOf !== undefined;
     this.scheduler = openScheduler(rules, {
       rulesOf: (name) => transports[name] ?? rules,
       mostDestinations: 1 + this.chance.below(6),
@@ -100,11 +111,37 @@ class World {
   }
 
   take(): void {
-    const { scheduler } = this;
-    const jobs = scheduler.take(1 + this.chance.below(20), this.nowMs);
-    for (const job of jobs) this.checkTaken(job);
-    if (jobs.length > 0) assert(scheduler.jobsOut <= 2 * scheduler.capacity, "more than fit");
-    this.jobs.push(...jobs);
+    for (let n = this.chance.below(20); n >= 0; n -= 1) {
+      const before = this.startable();
+      const [job, ...others] = this.scheduler.take(1, this.nowMs);
+      assert(others.length === 0);
+      if (job === undefined) return;
+      this.checkTaken(job);
+      this.checkOrder(job, before);
+      this.jobs.push(job);
+      assert(this.scheduler.jobsOut <= 2 * this.scheduler.capacity, "more than fit");
+    }
+  }
+
+  /** The earliest of the messages that wait for a place that is free, where none overtakes another. */
+  startable(): number {
+    const { changed, gone } = this.scheduler.takeReports(this.nowMs);
+    for (const name of gone) this.reports.delete(name);
+    for (const report of changed) this.reports.set(report.name, report);
+    let earliest = Infinity;
+    for (const { destination, queueName, message: of } of this.waiting) {
+      if (destination.transport !== "plain" || mustGoAlone(of)) continue;
+      const { window, inFlight } = this.reports.get(queueName) ?? { window: 0, inFlight: 0 };
+      if (inFlight < (window ?? 0)) earliest = Math.min(earliest, of.order);
+    }
+    return earliest;
+  }
+
+  /** S19, S20: first come, first served, but for blockers. */
+  checkOrder({ entries }: DeliveryJob, earliest: number): void {
+    const [first] = entries;
+    if (first?.destination.transport !== "plain" || this.hasFairShare) return;
+    assert(first.message.order <= earliest, "an earlier message could have gone");
   }
 
   checkTaken({ slot, entries, isAlone }: DeliveryJob): void {
@@ -263,7 +300,7 @@ function play(seed: number, options: Partial<SchedulerOptions> = {}): void {
 }
 
 describe("the scheduler in random histories", () => {
-  it("keeps to windows, limits, rests and places; each request is taken, suspended or abandoned once, none forgotten", () => {
+  it("keeps to windows, limits, rests and places; first come goes first; each request is taken, suspended or abandoned once, none forgotten", () => {
     for (let seed = firstSeed; seed < firstSeed + rounds(60); seed += 1) play(seed);
   });
 
