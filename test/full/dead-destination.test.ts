@@ -1,21 +1,23 @@
 /**
- * Fault 44: a destination that accepts connections and says nothing, with 20 000 messages for it, beside thirty others
- * that get mail as fast as it goes.
+ * Fault 44: a destination with 20 000 messages that does not take them.
  *
- * The rate of the others is measured without it, beside it, and again when it has recovered and got all its mail. The
+ * It accepts connections and says nothing, beside thirty others that get mail as fast as it goes. The rate of the others is measured without it, beside it, and again when it has recovered and got all its mail. The
  * machine's own speed changes within a minute, so the rate beside it is compared with the lower of its neighbours.
+ * Or it refuses connections, and is dead at once.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
-import { startPostmq, waitFor } from "@postmq/testing";
+import { FakeSmtpServer, freePort, startPostmq, waitFor } from "@postmq/testing";
 import type { PostmqSystem } from "@postmq/testing";
 
+import { deliveryLines, isSuspended } from "../support/delivery-log.ts";
 import { addressesAt, assertEachOnce, countCopies, flood } from "../support/flood.ts";
 import { GatedSink } from "../support/gated-sink.ts";
 import { Highest, readMetric } from "../support/gauges.ts";
 import { portsOf, startSinks, transportMaps } from "../support/many-destinations.ts";
 import { probeDepth, waitUntilDrained } from "../support/redis-probe.ts";
+import { describeDelays, quantile, SmallMail } from "../support/small-mail.ts";
 import { SteadyStream } from "../support/steady-stream.ts";
 
 const silentMessages = 20_000;
@@ -23,6 +25,7 @@ const otherDomains = 30;
 const activeLimit = 5000;
 const share = activeLimit / 5;
 const phaseSeconds = 12;
+const longestDelayMs = 5000;
 const silentDomain = "silent.example.com";
 
 /** Messages in active that have requests for it. */
@@ -118,6 +121,64 @@ describe("fault 44: a destination that hangs, with 20 000 messages", () => {
     assertEachOnce([...recipients, ...stream.recipients], copies);
     assert.ok(mostHeld <= share * 1.1, `${mostHeld} of ${share}`);
     assert.ok(beside >= 0.9 * Math.min(before, after), `${beside} beside ${before} and ${after}`);
+    assert.deepEqual(await system.stop(), []);
+  });
+});
+
+describe("fault 44: a destination that refuses connections, with 20 000 messages", () => {
+  it("S28 is asked a few times only, delays no other mail, and gets its mail after a flush", async (context) => {
+    await using stack = new AsyncDisposableStack();
+    const [[other, otherSink] = ["", undefined]] = [...(await startSinks(stack, 1))];
+    assert.ok(otherSink !== undefined);
+    const closedPort = await freePort();
+    const ports = new Map([
+      [other, otherSink.port],
+      [silentDomain, closedPort],
+    ]);
+    const system = stack.use(
+      await startPostmq({ parameters: { transport_maps: transportMaps(ports) } }),
+    );
+    const recipients = addressesAt(silentDomain, silentMessages);
+    const small = new SmallMail({
+      smtpPort: system.smtpPort,
+      sink: otherSink,
+      domain: other,
+      everyMs: 50,
+    });
+    const floodedMs = Date.now();
+    await flood(system.smtpPort, recipients);
+    await waitFor(async () => (await probeDepth(system.redis, "deferred")) >= silentMessages, {
+      timeoutMs: 120_000,
+      everyMs: 200,
+      describe: () => `all to be deferred\n${system.lastLines()}`,
+    });
+    const floodMs = Date.now() - floodedMs;
+    const delays = small.delaysMs(floodedMs);
+    const lines = deliveryLines(system.logs, silentDomain);
+    const asked = lines.filter((line) => !isSuspended(line)).length;
+
+    const recovered = stack.use(
+      await FakeSmtpServer.start({ port: closedPort, keepsContent: false }),
+    );
+    const flushedMs = Date.now();
+    const flush = await system.command("postqueue", ["-f"]);
+    assert.equal(flush.code, 0, flush.stderr);
+    await waitFor(() => recovered.messages.length >= silentMessages, {
+      timeoutMs: 120_000,
+      everyMs: 100,
+      describe: () => `${recovered.messages.length} of ${silentMessages}\n${system.lastLines()}`,
+    });
+    const recoveryMs = Date.now() - flushedMs;
+    await small.stop();
+    await waitUntilDrained(system.redis, 60_000);
+    context.diagnostic(
+      `${silentMessages} handed in and deferred in ${floodMs} ms, ${asked} of them after an attempt; ` +
+        `all arrived ${recoveryMs} ms after it recovered and postqueue -f`,
+    );
+    context.diagnostic(`small mail meanwhile: ${describeDelays(delays)}`);
+    assertEachOnce([...recipients, ...small.recipients], countCopies([recovered, otherSink]));
+    assert.ok(asked <= 20, `${asked} attempts`);
+    assert.ok(quantile(delays, 1) < longestDelayMs, describeDelays(delays));
     assert.deepEqual(await system.stop(), []);
   });
 });

@@ -30,7 +30,7 @@ const silentDomains = Array.from(
   (_, n) => `silent${n}.example.com`,
 );
 const waiting = silentDomains.flatMap((domain) =>
-  addressesAt(domain, Math.ceil(waitingMessages / silentDestinations)).slice(),
+  addressesAt(domain, Math.ceil(waitingMessages / silentDestinations)),
 );
 const bigList = Array.from({ length: bigDomains }, (_, n) => `b${n}.example.com`).flatMap(
   (domain) => addressesAt(domain, bigRecipients / bigDomains),
