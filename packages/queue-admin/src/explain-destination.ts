@@ -95,7 +95,7 @@ export function judgeDeferred(each: MessageDestination, input: ExplainInput): De
   if (message.isSurplus && held > 0) {
     return {
       cause: "surplus",
-      sentence: `${each.name} holds its share of the active queue; ${held} messages, this one among them, wait in deferred until requests there end.`,
+      sentence: `${each.name} holds its share of the active queue; ${surplusText(held)} in deferred until requests there end.`,
       ...(message.dueMs === undefined ? {} : { untilMs: message.dueMs }),
       ...facts,
       ...loadOf(each),
@@ -109,6 +109,10 @@ export function judgeDeferred(each: MessageDestination, input: ExplainInput): De
     untilMs: dueMs,
     ...facts,
   };
+}
+
+function surplusText(held: number): string {
+  return held === 1 ? "this message waits" : `${held} messages, this one among them, wait`;
 }
 
 /** For a message in active. */
