@@ -114,6 +114,7 @@ export const ruleMutations: readonly RuleMutation[] = [
   of("S21", "candidate", " || needed > mostSlots", ""),
   of("S21", "candidate", "slots >= (needed * (100 - rules.slotDiscount)) / 100", "slots >= needed"),
   of("S21", "candidate", "+ rules.slotLoan;", ";"),
+  of("S21", "transport", " || !this.#mayComeAlong(peer)", "", [`${scheduler}/properties.test.ts`]),
   of("S21", "job", "    overtaken.earned -= expected * slotCost;\n", ""),
   of("S21", "job", "      parent.earned -= this.overuse * slotCost;\n", ""),
   of("S21", "job", "this.key = [...overtaken.key, overtaken.overtakings];", ""),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { bestCandidate, canPayFor, mayBeOvertaken } from "./candidate.ts";
+import { bestCandidate, canPayFor, mayBeOvertaken, payForCompany } from "./candidate.ts";
 import { Job } from "./job.ts";
 import { Peer } from "./peer.ts";
 import { entry, message, rules } from "./scheduling.test-support.ts";
@@ -110,5 +110,24 @@ describe("canPayFor", () => {
     const current = (earned: number) => job({ requests: 100, sent: 1, earned });
     assert.equal(canPayFor(current(10), job({ requests: 2 }), strict), true);
     assert.equal(canPayFor(current(9), job({ requests: 2 }), strict), false);
+  });
+});
+
+describe("payForCompany", () => {
+  it("S21 a big job that has earned something pays the price of one request", () => {
+    const current = job({ requests: 50, sent: 3 });
+    assert.equal(payForCompany(current, rules), true);
+    assert.equal(current.earned, 3 - 5);
+    assert.equal(payForCompany(current, rules), false, "nothing is left");
+    assert.equal(current.earned, 3 - 5);
+  });
+
+  it("S22 small ones, and those that have nothing to send, pay nothing", () => {
+    const small = job({ requests: 14, earned: 0 });
+    assert.equal(payForCompany(small, rules), true);
+    const sent = job({ requests: 50, sent: 50, earned: 0 });
+    assert.equal(payForCompany(sent, rules), true);
+    assert.deepEqual([small.earned, sent.earned], [0, 0]);
+    assert.equal(payForCompany(job({ requests: 50 }), { ...rules, slotCost: 0 }), true);
   });
 });

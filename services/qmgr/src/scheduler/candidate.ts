@@ -26,7 +26,24 @@ const mostLookedAt = 1000;
 /** Whether a job is big enough, and has sent enough, to be overtaken at all. */
 export function mayBeOvertaken(job: Job, rules: SlotRules): boolean {
   if (rules.slotCost < 2 || job.earned <= 0) return false;
+  return isBig(job, rules);
+}
+
+function isBig(job: Job, rules: SlotRules): boolean {
   return job.mostRequests >= rules.minimumSlots * rules.slotCost;
+}
+
+/**
+ * Whether a request of a later job may go along in one delivery job, past what waits of the job whose turn it is. A big
+ * one must have earned something, and pays for it as for any that overtakes.
+ *
+ * Departs: Postfix sends one request at a time, and so has no such thing.
+ */
+export function payForCompany(current: Job, rules: SlotRules): boolean {
+  if (rules.slotCost < 2 || current.isSent || !isBig(current, rules)) return true;
+  if (current.earned <= 0) return false;
+  current.earned -= rules.slotCost;
+  return true;
 }
 
 /** The best job to overtake `current`, whether or not it can be paid for yet. */

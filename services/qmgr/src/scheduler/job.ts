@@ -37,6 +37,11 @@ export class Job {
     return this.read - this.selected;
   }
 
+  /** Nothing of it waits, or is still to be read. */
+  get isSent(): boolean {
+    return this.waiting === 0 && unreadRecipients(this.message) === 0;
+  }
+
   /** Requests that it has had or will have, if each unread recipient becomes one. */
   get mostRequests(): number {
     return this.read + unreadRecipients(this.message);

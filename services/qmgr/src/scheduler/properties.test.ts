@@ -315,10 +315,9 @@ function* serve(scheduler: Scheduler): Generator<Entry, void, number | undefined
   let nowMs = 0;
   for (;;) {
     const [job] = scheduler.take(1, nowMs);
-    const one = job?.entries[0];
-    if (job === undefined || one === undefined) return;
+    if (job === undefined) return;
+    for (const one of job.entries) nowMs = (yield one) ?? nowMs;
     endWell(scheduler, job, nowMs);
-    nowMs = (yield one) ?? nowMs;
   }
 }
 
@@ -333,9 +332,15 @@ function enqueueOver(
 
 describe("a big message among small ones", () => {
   /** Requests that go before the last one of the big message, and the longest wait of a small one meanwhile. */
-  function race(seed: number, smallEvery: number, chosen: TransportRules) {
+  function race(
+    seed: number,
+    smallEvery: number,
+    chosen: TransportRules,
+    options: Partial<SchedulerOptions> = {},
+  ) {
     const chance = new Chance(seed);
-    const scheduler = openScheduler(chosen);
+    const scheduler = openScheduler(chosen, options);
+    scheduler.capacity = 50;
     const big = message();
     const size = 500 + chance.below(1500);
     enqueueOver(scheduler, big, size, 1 + chance.below(300));
@@ -366,6 +371,16 @@ describe("a big message among small ones", () => {
         const bound = size * (1 + 1 / slotCost) + 2 * rules.slotLoan;
         assert(served <= bound, `seed ${seed}: ${served} requests, ${size} of them its own`);
       }
+    }
+  });
+
+  it("S21 takes no longer either where several requests go in one job", () => {
+    for (let seed = firstSeed; seed < firstSeed + rounds(10); seed += 1) {
+      const { size, served } = race(seed, 1, rules, { sizeOfJob: jobSize });
+      const bound = size * (1 + 1 / rules.slotCost) + 20;
+      assert(served <= bound, `seed ${seed}: ${served} requests, ${size} of them its own`);
+      const { longestWait } = race(seed, 10, rules, { sizeOfJob: jobSize });
+      assert(longestWait <= 250, `seed ${seed}: one waited for ${longestWait} requests`);
     }
   });
 

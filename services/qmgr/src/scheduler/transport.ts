@@ -11,14 +11,14 @@
  */
 import type { ActiveMessage } from "../message.ts";
 import { mustGoAlone } from "../message.ts";
-import { bestCandidate, canPayFor, mayBeOvertaken } from "./candidate.ts";
+import { bestCandidate, canPayFor, mayBeOvertaken, payForCompany } from "./candidate.ts";
 import type { SlotRules } from "./candidate.ts";
 import { Candidates } from "./candidates.ts";
 import type { DestinationQueue, DestinationRules, Suspension } from "./destination.ts";
 import type { Entry } from "./entry.ts";
 import type { FairShare } from "./fair-share.ts";
 import { Heap } from "./heap.ts";
-import { Job, unreadRecipients } from "./job.ts";
+import { Job } from "./job.ts";
 import { compareKeys } from "./order.ts";
 import type { JobKey } from "./order.ts";
 import { Peer } from "./peer.ts";
@@ -50,6 +50,8 @@ export class Transport {
   readonly #unsent = new Candidates();
   readonly #ready = new Heap<Ready>((a, b) => compareKeys(a.key, b.key) || a.turn - b.turn);
   #turns = 0;
+  /** The job whose turn it was at the last choice, whether or not it was overtaken then. */
+  #current: Job | undefined;
   /** The last choice of a candidate, for whom and when; it stands until something changes. */
   #candidate:
     | { readonly current: Job; readonly second: number; readonly best: Job | undefined }
@@ -197,6 +199,7 @@ export class Transport {
   choose(nowMs: number): DestinationQueue | undefined {
     const ready = this.#firstReady();
     const job = ready && this.#jobOfFirst(ready.destination);
+    this.#current = job;
     if (ready === undefined || job === undefined) return undefined;
     const overtaking = this.#overtaking(job, nowMs);
     if (overtaking === undefined) return ready.destination;
@@ -248,7 +251,7 @@ export class Transport {
       const peer = destination.firstPeer();
       if (peer === undefined) break;
       const isAlone = mustGoAlone(peer.message);
-      if (isAlone && taken.length > 0) break;
+      if (taken.length > 0 && (isAlone || !this.#mayComeAlong(peer))) break;
       const entry = peer.shift();
       if (entry === undefined) break;
       taken.push(entry);
@@ -258,6 +261,13 @@ export class Transport {
       if (isAlone) break;
     }
     return taken;
+  }
+
+  /** It would go before requests of the job whose turn it is, which wait for other destinations. */
+  #mayComeAlong(peer: Peer): boolean {
+    const current = this.#current;
+    if (current === undefined || compareKeys(peer.job.key, current.key) <= 0) return true;
+    return payForCompany(current, this.rules);
   }
 
   #sent(message: ActiveMessage): void {
@@ -271,7 +281,7 @@ export class Transport {
   }
 
   #retireIfSent(job: Job): void {
-    if (job.waiting === 0 && unreadRecipients(job.message) === 0) this.#retire(job);
+    if (job.isSent) this.#retire(job);
   }
 
   #retire(job: Job): void {
