@@ -60,12 +60,16 @@ const transports: Readonly<Record<string, TransportRules>> = {
   },
 };
 
+/** Messages of one destination in active at most (S31). */
+const share = 4;
+
 class World {
   readonly chance: Chance;
   readonly scheduler: Scheduler;
   nowMs = 0;
   readonly waiting = new Set<Entry>();
   readonly jobs: DeliveryJob[] = [];
+  ending: readonly DeliveryJob[] = [];
   readonly adopted: Slot[] = [];
   readonly messages = new Set<ActiveMessage>();
   readonly ends = new Map<Entry, string>();
@@ -74,12 +78,18 @@ class World {
   /** Destinations as they were told to those who look on. */
   readonly reports = new Map<string, DestinationReport>();
   readonly hasFairShare: boolean;
+  /** Messages with requests at a destination that are not over, by its name; and those that wait in deferred for room. */
+  readonly held = new Map<string, Set<ActiveMessage>>();
+  readonly away = new Map<string, number>();
+  /** The names of those that are on their way there. */
+  readonly leaving: string[] = [];
 
   constructor(seed: number, options: Partial<SchedulerOptions>) {
     this.chance = new Chance(seed);
     this.hasFairShare = options.weightOf !== undefined;
     this.scheduler = openScheduler(rules, {
       rulesOf: (name) => transports[name] ?? rules,
+      activeLimit: 5 * share,
       mostDestinations: 1 + this.chance.below(6),
       sizeOfJob: this.chance.is(0.5) ? jobSize : () => 1,
       ...options,
@@ -100,14 +110,51 @@ class World {
       const transport = chance.pick(Object.keys(transports)) ?? "";
       const one = entry(`d${chance.below(6)}.example`, of, transport);
       this.enqueued += 1;
-      if (scheduler.suspensionOf(one.destination, one.queueName) === undefined) this.enqueue(one);
-      else this.ends.set(one, "suspended at once");
+      this.route(one);
+    }
+  }
+
+  route(one: Entry): void {
+    const { message: of, destination, queueName } = one;
+    if (this.scheduler.suspensionOf(destination, queueName) !== undefined) {
+      this.ends.set(one, "suspended at once");
+      return;
+    }
+    const name = this.scheduler.surplusAt(of, destination, queueName, this.nowMs);
+    if (name === undefined) {
+      this.enqueue(one);
+      return;
+    }
+    this.ends.set(one, "sent away");
+    this.leaving.push(name);
+  }
+
+  /** The store has answered: they are in deferred. */
+  settle(): void {
+    for (const name of this.leaving.splice(0)) {
+      this.scheduler.sentAway(name);
+      this.away.set(name, (this.away.get(name) ?? 0) + 1);
     }
   }
 
   enqueue(one: Entry): void {
     this.scheduler.enqueue(one);
     this.waiting.add(one);
+    const held = this.held.get(one.queueName) ?? new Set();
+    this.held.set(one.queueName, held.add(one.message));
+    assert(held.size <= share, `${one.queueName} holds more than its share of active`);
+  }
+
+  /** Those with room come back, to try again as other messages. */
+  recall(isUrgent: boolean): void {
+    for (const recall of this.scheduler.takeRecalls(isUrgent)) {
+      const away = this.away.get(recall.name) ?? 0;
+      const found = Math.min(recall.most, away);
+      const held = this.held.get(recall.name)?.size ?? 0;
+      assert(recall.name.startsWith("share:") || held + recall.most <= share, "no room for those");
+      this.away.set(recall.name, away - found);
+      this.scheduler.recalled(recall, found);
+    }
   }
 
   take(): void {
@@ -171,6 +218,7 @@ class World {
   end(job: DeliveryJob, isKind = false): void {
     const { chance, scheduler } = this;
     this.jobs.splice(this.jobs.indexOf(job), 1);
+    this.ending = [job];
     for (const one of job.entries) {
       if (!isKind && chance.is(0.1)) {
         this.putBack(one);
@@ -182,6 +230,7 @@ class World {
       this.over(one, "ended");
     }
     const pace = { requests: job.entries.length - 1, tookMs: chance.below(500) };
+    this.ending = [];
     this.rest(job.slot);
     scheduler.release(job.slot, pace, this.nowMs);
   }
@@ -211,6 +260,18 @@ class World {
     assert(!this.ends.has(one), `over twice: ${this.ends.get(one)}, ${how}`);
     this.ends.set(one, how);
     this.scheduler.over(one);
+    const { message: of, queueName } = one;
+    const isHeld = [...this.waiting, ...this.out()].some(
+      (other) => other.message === of && other.queueName === queueName,
+    );
+    if (!isHeld) this.held.get(queueName)?.delete(of);
+  }
+
+  /** Requests that are out, those of a job that is just ending too. */
+  out(): readonly Entry[] {
+    return [...this.jobs, ...this.ending].flatMap(({ entries }) =>
+      entries.filter((one) => !this.ends.has(one)),
+    );
   }
 
   abandon(): void {
@@ -240,6 +301,8 @@ class World {
     else if (what < 84) this.suspend(scheduler.throttle(transport, unavailable, this.nowMs + 3000));
     else if (what < 86) scheduler.liftTransport(transport);
     else if (what < 87) scheduler.liftAll();
+    else if (what < 90) this.recall(chance.is(0.5));
+    else if (what < 93) this.settle();
     else this.pass(chance.below(3000));
     this.check();
   }
@@ -285,6 +348,13 @@ class World {
     this.check();
     assert.equal(this.ends.size, this.enqueued, "each comes to one end");
     this.pass(60_000);
+    for (const of of this.messages) scheduler.messageLeft(of);
+    this.settle();
+    for (let turn = 0; turn < 1000; turn += 1) this.recall(true);
+    assert(
+      [...this.away.values()].every((away) => away === 0),
+      "all are called back",
+    );
     assert.deepEqual(scheduler.busyTransports, [], "idle destinations are forgotten");
   }
 }
