@@ -18,6 +18,8 @@ export type StreamOptions = {
 const content = "Subject: steady\r\n\r\nOne line of text.\r\n";
 
 export class SteadyStream {
+  /** No new mail meanwhile. */
+  isPaused = false;
   readonly #options: StreamOptions;
   readonly #running: readonly Promise<void>[];
   readonly #domains: readonly string[];
@@ -40,11 +42,11 @@ export class SteadyStream {
     return [...this.#options.sinks.values()].reduce((sum, sink) => sum + sink.messages.length, 0);
   }
 
-  /** Messages that arrive in a second, over so many seconds. */
-  async rate(seconds: number): Promise<number> {
-    const [beforeMs, before] = [performance.now(), this.arrived];
+  /** Messages that arrive meanwhile. */
+  async count(seconds: number): Promise<number> {
+    const before = this.arrived;
     await delay(seconds * 1000);
-    return ((this.arrived - before) * 1000) / (performance.now() - beforeMs);
+    return this.arrived - before;
   }
 
   /** @throws when a message was refused. */
@@ -56,7 +58,8 @@ export class SteadyStream {
   async #keepSending(): Promise<void> {
     using client = await SmtpClient.open(this.#options.smtpPort);
     while (!this.#isStopped) {
-      if (this.#recipients.length - this.arrived >= this.#options.mostUnderWay) {
+      const underWay = this.#recipients.length - this.arrived;
+      if (this.isPaused || underWay >= this.#options.mostUnderWay) {
         await delay(2);
         continue;
       }
