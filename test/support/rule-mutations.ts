@@ -174,15 +174,15 @@ export const ruleMutations: readonly RuleMutation[] = [
   beside("S30", "scheduler-settings", "rateDelayMs > 0 ? 1 : ", ""),
   of("S31", "scheduler", "queue === undefined || queue.openPeers.size < this.#share", "true"),
   of("S31", "scheduler", " || nowMs < queue.warnedMs + clogWarnMs", ""),
-  of("S31", "surplus", "Math.min(away, share - held)", "away"),
+  of("S31", "surplus", "Math.min(away - called, this.#share - held, left)", "away - called"),
   beside("S31", "active-queue", "      message.surplusOf = surplusOf;\n", "", [inATerm]),
   of("S32", "destination", "else if (this.busy === 1) this.#keepsConnection = false;", ""),
   of("S32", "destination", "nowMs <= this.#lastDoneMs + backToBackMs", "this.busy > 1"),
   {
     rule: "S33",
     file: "packages/service-kit/src/in-flow-delay.ts",
-    text: " || !this.#flow.flowIsDry()",
-    becomes: "",
+    text: "this.#waits.size === 0 && !this.#flow.flowIsDry()",
+    becomes: "false",
     tests: ["packages/service-kit/src/in-flow-delay.test.ts"],
   },
   of(

@@ -20,6 +20,8 @@ local begun = tonumber(ARGV[3])
 if not begun then
   begun = now_ms
   tell_leader('unthrottle')
+  -- For a leader that is not there yet: dead marks from before are not taken up.
+  call('SET', P .. ':unthrottled', digits(now_ms), 'EX', 86400)
 end
 local function is_wanted(id, v)
   if v.err or (tonumber(v[8]) or 0) > begun then return false end

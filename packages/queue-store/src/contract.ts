@@ -78,8 +78,10 @@ export type CommitAnswer = "stored" | "already";
 export interface Intake {
   /** Why no mail can be taken in right now, or undefined when it can. Cheap: no round trip. */
   refusal(): "unreachable" | "full" | "identity" | undefined;
-  /** The last commit of this process, less than 1 s ago, left no in-flow token (S33). Cheap: no round trip. */
+  /** What was heard last, less than 1 s ago, is that no in-flow token was left (S33). Cheap: no round trip. */
   flowIsDry(): boolean;
+  /** In-flow tokens left, those for commits under way taken off. Never rejects: 0 while Redis is away. */
+  flowTokens(): Promise<number>;
   /** Content for a new message. The content id is the message's id. */
   openContent(id: QueueId): ContentWriter;
   /** Stores the message durably and rings for its next reader. Never resent: PMQ_STORE_NO_REPLY leaves it open. */
@@ -130,8 +132,10 @@ export type OpenedMessage = {
 export type NotOpened = "busy" | "stale" | "parked";
 
 export interface Cleaning {
-  /** The last release of this process, less than 1 s ago, left no in-flow token (S33). Cheap: no round trip. */
+  /** What was heard last, less than 1 s ago, is that no in-flow token was left (S33). Cheap: no round trip. */
   flowIsDry(): boolean;
+  /** In-flow tokens left, those for releases under way taken off. Never rejects: 0 while Redis is away. */
+  flowTokens(): Promise<number>;
   open(id: QueueId): Promise<OpenedMessage | NotOpened>;
   readContent(content: ContentRef): Promise<Buffer>;
   /** Content of the rewritten message, under a new content id. */
@@ -210,6 +214,8 @@ export type ImportedMessage = {
   readonly wasWarned: boolean;
   /** It was flushed by its id: it lifts the throttles that it meets (S29). Told once. */
   readonly isUnthrottling: boolean;
+  /** It waited in deferred for room at a destination (S31). */
+  readonly wasSurplus: boolean;
   /** The import ended with this one though more may be there: a leader may have died over it, or over the next. */
   readonly isMoreBehind: boolean;
   readonly openRequests: readonly OpenRequest[];
@@ -348,6 +354,9 @@ export type SchedulerReport = {
   readonly updatedMs: number;
 };
 
+/** Messages that are due now, and those that still wait for room. */
+export type Recalled = { readonly found: number; readonly left: number };
+
 export interface Scheduling {
   /**
    * Oldest first. from `deferred`: those due now. An unreadable record goes to corrupt here.
@@ -416,8 +425,10 @@ export interface Scheduling {
   pendingFlush(): Promise<number | undefined>;
   /** Every message that was in deferred at that moment has been taken up. */
   endFlush(fence: Fence, requestedMs: number): Promise<void>;
-  /** Makes up to so many messages due that wait for room at a destination, the longest waiting first. @returns how many. */
-  recall(fence: Fence, destination: string, most: number): Promise<number>;
+  /** Makes up to so many messages due that wait for room at a destination, the longest waiting first. */
+  recall(fence: Fence, destination: string, most: number): Promise<Recalled>;
+  /** When a site was flushed last: dead marks from before are lifted. undefined: not lately. */
+  unthrottledMs(): Promise<number | undefined>;
   /** Mends what the index of due times misses, in steps from a cursor ("" at first). @returns the next one, or undefined. */
   mendDue(fence: Fence, cursor: string): Promise<string | undefined>;
   /** Tells those who look on. `gone`: names of destinations that are forgotten. */

@@ -31,12 +31,12 @@ describe("deferred", () => {
         const ids = [await stored(intake), await stored(intake), await stored(intake)];
         await deferIncoming(store, led, { surplusOf: slow, isTried: false });
         assert.equal((await store.looking().message(ids[0] ?? assert.fail()))?.attempts, 0);
-        assert.equal(await led.scheduling.recall(led.fence, "smtp:other.example", 9), 0);
+        assert.equal((await led.scheduling.recall(led.fence, "smtp:other.example", 9)).found, 0);
         assert.deepEqual(await due(led), []);
-        assert.equal(await led.scheduling.recall(led.fence, slow, 2), 2);
+        assert.equal((await led.scheduling.recall(led.fence, slow, 2)).found, 2);
         await assertConsistent(under);
         assert.deepEqual([...(await due(led))].toSorted(), ids.slice(0, 2).toSorted());
-        assert.equal(await led.scheduling.recall(led.fence, slow, 9), 1);
+        assert.equal((await led.scheduling.recall(led.fence, slow, 9)).found, 1);
         assert.deepEqual(await due(led), ids.slice(2));
         assert.equal(await redis.cli("EXISTS", surplusKey(under.instanceName)), "0");
         await assertConsistent(under);
@@ -59,9 +59,9 @@ describe("deferred", () => {
         await deferIncoming(store, led, { surplusOf: slow, isTried: false });
         // Somebody who knows nothing of surplus took it away.
         await redis.cli("HSET", `postmq:{${under.instanceName}}:m:${gone}`, "q", "hold");
-        assert.equal(await led.scheduling.recall(led.fence, slow, 1), 1);
+        assert.equal((await led.scheduling.recall(led.fence, slow, 1)).found, 1);
         assert.deepEqual(await due(led), [waiting]);
-        assert.equal(await led.scheduling.recall(led.fence, slow, 9), 0);
+        assert.equal((await led.scheduling.recall(led.fence, slow, 9)).found, 0);
       },
       { redis },
     ));
@@ -93,9 +93,9 @@ describe("deferred", () => {
         );
         await Promise.all(ids.map((id) => stored(intake, { id })));
         await deferIncoming(store, led, { surplusOf: slow, isTried: false });
-        assert.equal(await led.scheduling.recall(led.fence, slow, 600), 600);
+        assert.equal((await led.scheduling.recall(led.fence, slow, 600)).found, 600);
         assert.equal((await due(led)).length, 600);
-        assert.equal(await led.scheduling.recall(led.fence, slow, 600), 100);
+        assert.equal((await led.scheduling.recall(led.fence, slow, 600)).found, 100);
       },
       { redis },
     ));

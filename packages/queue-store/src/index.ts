@@ -34,6 +34,7 @@ export type {
   Operating,
   QshapeRow,
   QueueDepth,
+  Recalled,
   ReportKind,
   Reporting,
   RequestResult,

@@ -28,6 +28,8 @@ export function instanceKeys(instanceName: string) {
     eventNumber: `${prefix}:eventno`,
     workers: `${prefix}:workers`,
     flush: `${prefix}:flush`,
+    flow: `${prefix}:flow`,
+    unthrottled: `${prefix}:unthrottled`,
     destinations: `${prefix}:destinations`,
     scheduler: `${prefix}:scheduler`,
     heartbeat: (worker: string) => `${prefix}:w:${worker}`,

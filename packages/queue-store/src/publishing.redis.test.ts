@@ -99,7 +99,7 @@ describe("what the leader publishes", () => {
       { redis },
     ));
 
-  it("is left to the next leader, whose first word replaces it", () =>
+  it("is left to the next leader, which names what it does not want", () =>
     withStore(
       async ({ store }) => {
         const leadership = store.leadership();
@@ -116,7 +116,8 @@ describe("what the leader publishes", () => {
         const left = await first.scheduling.readDestinations();
         assert.equal(left.length, many.length);
         const changed = [destination("smtp:d7.example")];
-        await first.scheduling.publish(fence, { scheduler: scheduler(fence), changed, gone: [] });
+        const gone = many.map(({ name }) => name);
+        await first.scheduling.publish(fence, { scheduler: scheduler(fence), changed, gone });
         assert.deepEqual(await first.scheduling.readDestinations(), changed);
         const old = { scheduler: scheduler(first.fence), changed: many, gone: [] };
         await assert.rejects(first.scheduling.publish(first.fence, old), (error) =>

@@ -14,6 +14,7 @@ import type {
   LeaderEvents,
   NewRequest,
   OpenRequest,
+  Recalled,
   Scheduling,
   SettleAnswer,
   Settlement,
@@ -181,8 +182,17 @@ export class SchedulingStore implements Scheduling {
       attempts,
       crashes,
     ] = entry;
-    const [finished, next, recipients, requests, isMoreBehind, expired, warned, unthrottling] =
-      entry.slice(11);
+    const [
+      finished,
+      next,
+      recipients,
+      requests,
+      isMoreBehind,
+      expired,
+      warned,
+      unthrottling,
+      surplus,
+    ] = entry.slice(11);
     const id = checkedId(rawId) ?? panic("a queue holds something that is no queue id");
     if (entry.length === 1) {
       this.#parts.notice("info", `${id}: the index named the wrong queue, and was mended`);
@@ -212,6 +222,7 @@ export class SchedulingStore implements Scheduling {
         isForceExpired: expired === "1",
         wasWarned: warned === "1",
         isUnthrottling: unthrottling === "1",
+        wasSurplus: surplus === "1",
         isMoreBehind: isMoreBehind === 1,
         openRequests: flat
           .flatMap((text, i) => (i % 2 === 1 ? [unpackRequest(id, Number(flat[i - 1]), text)] : []))
@@ -386,15 +397,22 @@ export class SchedulingStore implements Scheduling {
     await this.#run(scripts.endFlush, [], [fence, requestedMs]);
   }
 
-  async recall(fence: Fence, destination: string, most: number): Promise<number> {
-    let recalled = 0;
-    while (recalled < most) {
-      const wanted = Math.min(most - recalled, mostPerScript);
+  async recall(fence: Fence, destination: string, most: number): Promise<Recalled> {
+    let found = 0;
+    let left = 0;
+    while (found < most) {
+      const wanted = Math.min(most - found, mostPerScript);
       const reply = asArray(await this.#run(scripts.recall, [], [fence, destination, wanted]));
-      recalled += asNumber(reply[0]);
+      found += asNumber(reply[0]);
+      left = asNumber(reply[2]);
       if (asNumber(reply[1]) < wanted) break;
     }
-    return recalled;
+    return { found, left };
+  }
+
+  async unthrottledMs(): Promise<number | undefined> {
+    const moment = await this.#ask((redis) => redis.get(this.#parts.keys.unthrottled));
+    return moment === null ? undefined : Number(moment);
   }
 
   async mendDue(fence: Fence, cursor: string): Promise<string | undefined> {

@@ -53,6 +53,8 @@ class Play {
         deferTransports: new Set(),
         isDoubleBounce: () => false,
       },
+      recipientLimit: 1000,
+      recipientMinimum: 10,
       poolOf: () => ({
         recipientLimit: 20_000,
         extraLimit: 1000,
@@ -295,5 +297,76 @@ describe("ActiveQueue", () => {
     play.active.addMessage(imported(["a@a.example"], { isFinished: true }), 0);
     assert.deepEqual(play.dispatch(), []);
     assert.deepEqual(play.decide(), ["remove"]);
+  });
+
+  it("S1 asks no second worker for recipients that one has in hand from before, in later batches too", () => {
+    const play = new Play();
+    play.scheduler.capacity = 100;
+    const some = recipients(...Array.from({ length: 30 }, (_, n) => `u${n}@d${n}.example`));
+    const open: OpenRequest = {
+      name: { id, number: 9, generation: 1 },
+      state: "claimed",
+      destination: { transport: "smtp", nexthop: "d20.example" },
+      recipients: [20, 21],
+      claim: "w1",
+    };
+    play.active.addMessage(
+      anyMessage({
+        id,
+        totalRecipients: 30,
+        undoneRecipients: 30,
+        recipients: some.slice(0, 10),
+        nextRecipient: 10,
+        openRequests: [open],
+      }),
+      0,
+    );
+    const [read] = play.active.takeReads(0);
+    assert.equal(read?.from, 10);
+    const rest = { recipients: some.slice(10), nextRecipient: 30 };
+    play.active.recipientsRead(read.message, rest, 0);
+    const names = play.dispatch();
+    const tried = names.flatMap((name) => play.active.request(name)?.entry.recipients ?? []);
+    assert.equal(tried.length, 28);
+    assert(!tried.some(({ number }) => number === 20 || number === 21));
+  });
+
+  it("reads for many messages together no more recipients than have room (scheduling.md §1)", () => {
+    const play = new Play();
+    for (let n = 0; n < 10; n += 1) {
+      const one = imported([`u0@d${n}.example`], {
+        id: queueId(`M${n}`),
+        totalRecipients: 100_000,
+        nextRecipient: 1,
+      });
+      play.active.addMessage(one, 0);
+    }
+    const reads = play.active.takeReads(0);
+    const asked = reads.reduce((sum, { limit }) => sum + limit, 0);
+    assert(asked + 10 <= 20_000, `${asked} recipients are asked for`);
+    assert.equal(play.active.recipientsInMemory, asked + 10);
+    for (const { message } of reads) {
+      play.active.recipientsRead(message, { recipients: [], nextRecipient: 100_000 }, 0);
+    }
+    assert.equal(play.active.recipientsInMemory, 10);
+  });
+
+  it("takes no request that was put back untried for a quick one", () => {
+    const play = new Play();
+    for (const name of ["M1", "M2", "M3", "M4", "M5"]) {
+      play.active.addMessage(imported(["a@a.example"], { id: queueId(name) }), 0);
+    }
+    const [job] = play.active.takeJobs(1, 0);
+    assert(job !== undefined && job.entries.length > 2);
+    const names = play.answer(job);
+    const told = { sent: 0, deferred: 0, failed: 0, feedback: { kind: "none" } } as const;
+    names.forEach((request, index) => {
+      const end = index === 0 ? "tried" : "putBack";
+      play.active.ended(
+        { kind: "ended", request, end, ...told, sent: index === 0 ? 1 : 0 },
+        30_000,
+      );
+    });
+    assert.equal(job.slot.destination.msPerRequest, undefined);
   });
 });

@@ -32,7 +32,8 @@ import { openMessage } from "./message.ts";
 import type { ActiveMessage } from "./message.ts";
 import type { Suspension } from "./scheduler/destination.ts";
 import type { Entry } from "./scheduler/entry.ts";
-import { refillSize } from "./scheduler/recipient-pool.ts";
+import { isExpired } from "./lifetime.ts";
+import { recipientBatch, refillSize } from "./scheduler/recipient-pool.ts";
 import type { PoolRules } from "./scheduler/recipient-pool.ts";
 import type { DeliveryJob, Scheduler, Slot } from "./scheduler/scheduler.ts";
 import { crashReason, decide } from "./settlement.ts";
@@ -43,9 +44,10 @@ export type JobOut = {
   readonly slot: Slot;
   readonly isAlone: boolean;
   readonly keepsConnection: boolean;
-  /** Requests that have ended, and when the first one had. */
-  endedRequests: number;
+  /** Requests that were tried to their end, and when the first and the last one had. */
+  triedRequests: number;
   firstEndMs: number;
+  lastEndMs: number;
   readonly requests: Set<RequestOut>;
   /** When to ask where it stands, and how long to wait until the next time. */
   checkAfterMs: number;
@@ -73,6 +75,9 @@ export type ActiveQueueOptions = {
   readonly limits: SettlementLimits;
   /** Room for the recipients of huge messages, by transport. */
   readonly poolOf: (transport: string) => PoolRules;
+  /** Recipients in memory at most, and those of a message that may be read even then. */
+  readonly recipientLimit: number;
+  readonly recipientMinimum: number;
   /** By fair_share_key; "" where it names nothing. */
   readonly shareKeyOf: (envelope: Envelope) => string;
   /** How long a request may be out before it is asked for (sweep_interval). */
@@ -157,15 +162,15 @@ export class ActiveQueue {
     this.#messages.set(message.id, message);
     this.#scheduler.messageCame(message);
     message.corruptReason = crashReason(message.crashes, this.#options.limits.crashLimit);
-    const adopted = new Set<number>();
     for (const request of imported.openRequests) {
       this.#adopt(message, request, imported.recipients, nowMs);
-      for (const number of request.recipients) adopted.add(number);
+      for (const number of request.recipients) message.adopted.add(number);
     }
     const isClosed = message.isFinished || message.corruptReason !== undefined;
     if (message.isFinished) message.nextRecipient = message.totalRecipients;
-    const free = imported.recipients.filter((recipient) => !adopted.has(recipient.number));
+    const free = withoutAdopted(message, imported.recipients);
     if (!isClosed) this.#tryRecipients(message, free, nowMs, imported.isUnthrottling);
+    if (imported.wasSurplus) this.#scheduler.cameBack(message);
     if (!isClosed && message.nextRecipient < message.totalRecipients) this.#unread.add(message);
     this.#listIfIdle(message);
   }
@@ -221,6 +226,10 @@ export class ActiveQueue {
 
   #countRecipients({ message, destination: { transport } }: Entry, change: number): void {
     message.recipientsInMemory += change;
+    this.#countInMemory(transport, change);
+  }
+
+  #countInMemory(transport: string, change: number): void {
     this.#recipientsInMemory += change;
     const now = (this.#inMemoryByTransport.get(transport) ?? 0) + change;
     this.#inMemoryByTransport.set(transport, now);
@@ -234,6 +243,7 @@ export class ActiveQueue {
     read: { readonly recipients: readonly StoredRecipient[]; readonly nextRecipient: number },
     nowMs: number,
   ): void {
+    this.#reserve(message, -message.reserved);
     if (message.isReading && message.phase !== "gone") {
       message.isReading = false;
       message.outstanding -= 1;
@@ -244,16 +254,11 @@ export class ActiveQueue {
     }
     message.phase = "open";
     message.nextRecipient = read.nextRecipient;
-    if (message.isRecounting) {
-      message.deferred += read.recipients.filter((one) => one.state.kind === "deferred").length;
-      this.#tryRecipients(
-        message,
-        read.recipients.filter((one) => one.state.kind === "todo"),
-        nowMs,
-      );
-    } else {
-      this.#tryRecipients(message, read.recipients, nowMs);
-    }
+    const isCounted = ({ number, state }: StoredRecipient) =>
+      number < message.recountBelow && state.kind === "deferred";
+    message.deferred += read.recipients.filter(isCounted).length;
+    const untried = read.recipients.filter((recipient) => !isCounted(recipient));
+    this.#tryRecipients(message, withoutAdopted(message, untried), nowMs);
     if (message.nextRecipient >= message.totalRecipients) this.#unread.delete(message);
     this.#listIfIdle(message);
   }
@@ -270,14 +275,29 @@ export class ActiveQueue {
       message.isReading = true;
       message.outstanding += 1;
       message.lastRefillMs = nowMs;
+      this.#reserve(message, limit);
       reads.push({ message, from: message.nextRecipient, limit });
     }
     return reads;
   }
 
+  /** How many recipients to read of a message of which none is out. Room is kept for them until they are read. */
+  reserveRead(message: ActiveMessage): number {
+    const { recipientLimit, recipientMinimum } = this.#options;
+    const room = Math.max(recipientMinimum, recipientLimit - this.#recipientsInMemory);
+    const limit = Math.min(recipientBatch, room);
+    this.#reserve(message, limit);
+    return limit;
+  }
+
+  #reserve(message: ActiveMessage, change: number): void {
+    message.reserved += change;
+    this.#countInMemory(message.transport, change);
+  }
+
   #refillSize(message: ActiveMessage, nowMs: number): number {
-    const { isReading, phase, outstanding, isRecounting, mustRecount } = message;
-    if (phase !== "open" || isReading || outstanding === 0 || isRecounting || mustRecount) return 0;
+    const { isReading, phase, outstanding, mustRecount } = message;
+    if (phase !== "open" || isReading || outstanding === 0 || mustRecount) return 0;
     const transport = message.transport;
     return refillSize(
       {
@@ -308,7 +328,9 @@ export class ActiveQueue {
         return this.#scheduler.suspensionOf(destination, queueName);
       },
     );
-    for (const group of groups) this.#tryGroup(message, group, nowMs);
+    // What an operator asked for, and what has little time left, is tried whoever has had their share (S11, S31).
+    const mayWait = !lifts && !isExpired(message, nowMs, this.#options.limits.lifetime);
+    for (const group of groups) this.#tryGroup(message, group, { mayWait, nowMs });
     this.#decideFor(message, decided);
   }
 
@@ -323,10 +345,16 @@ export class ActiveQueue {
     return untried;
   }
 
-  #tryGroup(message: ActiveMessage, group: RequestGroup, nowMs: number): void {
+  #tryGroup(
+    message: ActiveMessage,
+    group: RequestGroup,
+    { mayWait, nowMs }: { readonly mayWait: boolean; readonly nowMs: number },
+  ): void {
     const { destination, queueName } = group;
     message.transport = destination.transport;
-    const surplusOf = this.#scheduler.surplusAt(message, destination, queueName, nowMs);
+    const surplusOf = mayWait
+      ? this.#scheduler.surplusAt(message, destination, queueName, nowMs)
+      : undefined;
     if (surplusOf !== undefined) {
       message.surplusOf = surplusOf;
       return;
@@ -396,8 +424,9 @@ export class ActiveQueue {
       slot: job.slot,
       isAlone: job.isAlone,
       keepsConnection: job.keepsConnection,
-      endedRequests: 0,
+      triedRequests: 0,
       firstEndMs: 0,
+      lastEndMs: 0,
       requests: new Set(),
       checkAfterMs: nowMs + this.#options.checkAfterMs,
       checkPauseMs: this.#options.checkAfterMs,
@@ -466,8 +495,9 @@ export class ActiveQueue {
       slot: this.#scheduler.adopt(name, destination, nowMs),
       isAlone: false,
       keepsConnection: true,
-      endedRequests: 0,
+      triedRequests: 0,
       firstEndMs: 0,
+      lastEndMs: 0,
       requests: new Set(),
       checkAfterMs: nowMs,
       checkPauseMs: this.#options.checkAfterMs,
@@ -515,6 +545,9 @@ export class ActiveQueue {
   /** What it says of its site; if that is dead now, nothing that waits for it is tried. */
   #heed({ job }: RequestOut, event: EndedEvent, nowMs: number): void {
     if (event.end === "putBack") return;
+    job.triedRequests += 1;
+    if (job.triedRequests === 1) job.firstEndMs = nowMs;
+    job.lastEndMs = nowMs;
     const entries = this.#scheduler.ended(job.slot, event.feedback, nowMs);
     const { suspension } = job.slot.destination;
     if (suspension !== undefined) this.#suspend(entries, suspension);
@@ -559,11 +592,10 @@ export class ActiveQueue {
     this.#requests.delete(requestKey(request.name));
     if (request.entry.message.phase === "gone") this.#closeEntry(request.entry);
     job.requests.delete(request);
-    job.endedRequests += 1;
-    if (job.endedRequests === 1) job.firstEndMs = nowMs;
     if (job.requests.size > 0) return;
     this.#jobs.delete(job);
-    const pace = { requests: job.endedRequests - 1, tookMs: nowMs - job.firstEndMs };
+    const { triedRequests, firstEndMs, lastEndMs } = job;
+    const pace = { requests: triedRequests - 1, tookMs: lastEndMs - firstEndMs };
     this.#scheduler.release(job.slot, pace, nowMs);
   }
 
@@ -596,7 +628,8 @@ export class ActiveQueue {
     message.wasReported = false;
     if (decision.kind === "read" && decision.from === 0) {
       message.mustRecount = false;
-      message.isRecounting = true;
+      message.recountBelow = Math.max(message.recountBelow, message.nextRecipient);
+      message.adopted.clear();
       message.deferred = 0;
       message.surplusOf = undefined;
     }
@@ -689,6 +722,13 @@ export function toNewRequest(entry: Entry): NewRequest {
     destination: entry.destination,
     recipients: entry.recipients.map(({ number }) => number),
   };
+}
+
+function withoutAdopted(
+  { adopted }: ActiveMessage,
+  recipients: readonly StoredRecipient[],
+): readonly StoredRecipient[] {
+  return adopted.size === 0 ? recipients : recipients.filter(({ number }) => !adopted.has(number));
 }
 
 /** Of a request that was out before, when its recipient is not among those that were read. */

@@ -15,6 +15,7 @@ import type {
   LeaderEvents,
   NewRequest,
   OpenRequest,
+  Recalled,
   Operating,
   ReportKind,
   SchedulerReport,
@@ -68,6 +69,8 @@ export type FakeRecord = {
   isForceExpired: boolean;
   wasWarned: boolean;
   isUnthrottling: boolean;
+  /** It waits in deferred for room at a destination. */
+  isSurplus: boolean;
   attempts: number;
 };
 
@@ -114,7 +117,10 @@ export class FakeStore implements Scheduling, Leadership, Operating {
   readonly surplus = new Map<string, Set<QueueId>>();
   /** When the flush was asked for that is not yet carried out. */
   flushMs: number | undefined;
-  #publisher: Fence | undefined;
+  /** When a site was flushed last. */
+  unthrottledAtMs: number | undefined;
+  /** Recipients of one message that one answer brings at most. */
+  mostRecipientsRead = Number.POSITIVE_INFINITY;
   #events: LeaderEvent[] = [];
   #hasGap = false;
   #arrival = Promise.withResolvers<void>();
@@ -148,6 +154,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       isForceExpired: false,
       wasWarned: false,
       isUnthrottling: false,
+      isSurplus: false,
       attempts: 0,
     });
     return id;
@@ -256,6 +263,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
         ),
     );
     for (const record of found) this.#enter(record, "incoming");
+    this.unthrottledAtMs = this.nowMs;
     this.#tell({ kind: "unthrottle" });
     return found.length;
   }
@@ -364,6 +372,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       const least = Math.min(options.minRecipients ?? defaultMinRecipients, maxRecipients);
       const message = this.#imported(record, Math.max(least, Math.min(left, maxRecipients)));
       record.isUnthrottling = false;
+      record.isSurplus = false;
       left -= message.recipients.length;
       return message;
     });
@@ -388,6 +397,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       isForceExpired: record.isForceExpired,
       wasWarned: record.wasWarned,
       isUnthrottling: record.isUnthrottling,
+      wasSurplus: record.isSurplus,
       isMoreBehind: false,
       openRequests: [...record.requests].map(([number, request]) =>
         open(record.id, number, request),
@@ -397,8 +407,9 @@ export class FakeStore implements Scheduling, Leadership, Operating {
 
   #undone(record: FakeRecord, from: number, limit: number) {
     const recipients: StoredRecipient[] = [];
+    const most = Math.min(limit, this.mostRecipientsRead);
     let number = from;
-    for (; number < record.recipients.length && recipients.length < limit; number += 1) {
+    for (; number < record.recipients.length && recipients.length < most; number += 1) {
       const recipient = record.recipients[number];
       if (recipient !== undefined && isUndone(recipient.state)) {
         recipients.push({ address: recipient.address, number, state: recipient.state });
@@ -523,6 +534,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
         this.#enter(record, "deferred");
         record.dueMs = settlement.dueMs;
         record.owed = undefined;
+        record.isSurplus = settlement.surplusOf !== undefined;
         if (settlement.surplusOf !== undefined) this.#addSurplus(settlement.surplusOf, record.id);
         if (settlement.countAttempt) record.attempts += 1;
         return "done";
@@ -583,7 +595,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
     this.surplus.set(name, ids);
   }
 
-  async recall(fence: Fence, destination: string, most: number): Promise<number> {
+  async recall(fence: Fence, destination: string, most: number): Promise<Recalled> {
     await this.#call("recall", fence);
     const ids = this.surplus.get(destination) ?? new Set();
     const byArrival = [...ids].sort(
@@ -599,7 +611,12 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       record.isInDueIndex = true;
       recalled += 1;
     }
-    return recalled;
+    return { found: recalled, left: ids.size };
+  }
+
+  async unthrottledMs(): Promise<number | undefined> {
+    await this.#call("unthrottledMs");
+    return this.unthrottledAtMs;
   }
 
   async mendDue(fence: Fence, _cursor: string): Promise<string | undefined> {
@@ -612,8 +629,6 @@ export class FakeStore implements Scheduling, Leadership, Operating {
 
   async publish(fence: Fence, report: Published): Promise<void> {
     await this.#call("publish", fence);
-    if (this.#publisher !== fence) this.destinations.clear();
-    this.#publisher = fence;
     this.published = report;
     for (const name of report.gone) this.destinations.delete(name);
     for (const one of report.changed) this.destinations.set(one.name, one);

@@ -195,6 +195,8 @@ export class Leading {
         deferTransports: new Set(this.#changes.deferTransports),
         isDoubleBounce: () => false,
       },
+      recipientLimit: 1000,
+      recipientMinimum: 10,
       poolOf: () => ({
         recipientLimit: 1000,
         extraLimit: 100,

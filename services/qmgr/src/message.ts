@@ -45,9 +45,12 @@ export type ActiveMessage = {
   transport: string;
   /** Recipients in entries that are not over. */
   recipientsInMemory: number;
-  /** When recipients were read last, and whether more are being read while others are out. */
+  /** When recipients were read last. */
   lastRefillMs: number;
+  /** More recipients are being read while others are out. */
   isReading: boolean;
+  /** Room that is kept for recipients being read. */
+  reserved: number;
   /** First recipient not yet read. */
   nextRecipient: number;
   /** Deferred in this run. */
@@ -64,8 +67,10 @@ export type ActiveMessage = {
   crashes: number;
   /** What is counted here is in doubt: count from the record before deciding. */
   mustRecount: boolean;
-  /** Recipients being read are counted by state, not tried again when deferred. */
-  isRecounting: boolean;
+  /** Recipients below this number, when read again, are counted by their state, not tried again when deferred. */
+  recountBelow: number;
+  /** Recipients of requests from before this stay: they are tried by whoever has those. */
+  readonly adopted: Set<number>;
   /** Why it must go to corrupt. */
   corruptReason: string | undefined;
   /** The report was not queued in time (Q6). */
@@ -99,6 +104,7 @@ export function openMessage(
     recipientsInMemory: 0,
     lastRefillMs: opened.activeMs,
     isReading: false,
+    reserved: 0,
     nextRecipient: imported.nextRecipient,
     deferred: 0,
     unreported: imported.unreportedRecipients,
@@ -107,7 +113,8 @@ export function openMessage(
     wasTried: false,
     crashes: imported.crashes,
     mustRecount: false,
-    isRecounting: false,
+    recountBelow: 0,
+    adopted: new Set(),
     corruptReason: undefined,
     isReportLate: false,
     wasReported: false,

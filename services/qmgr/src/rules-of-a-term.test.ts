@@ -186,6 +186,22 @@ describe("the rules in a term", () => {
     assert(ids.every((id) => store.ended.get(id) === "removed"));
   });
 
+  it("S29 a flush of a site while nobody leads lifts the dead marks that the next leader finds", async () => {
+    const { store, leading, work, kill } = await lead();
+    const ids = await kill("a.example");
+    await leading.ticker.advance(1000);
+    leading.stop();
+    assert.equal(await leading.ended(), "in order");
+    await store.flushSite("a.example");
+    await leading.takeOver();
+    leading.ring("incoming");
+    await leading.ticker.advance(1000);
+    await work("sent");
+    await leading.ticker.advance(1000);
+    await work("sent");
+    assert(ids.every((id) => store.ended.get(id) === "removed"));
+  });
+
   it("S31 sends a destination's surplus back without an attempt, and brings it back as its requests end", async () => {
     const { store, leading, submit, work, queueOf } = await lead({ activeLimit: 20 });
     const ids: QueueId[] = [];

@@ -57,7 +57,8 @@ export function schedulerOptions(
     rulesOf: (transport) => transportRules(parameters, transport),
     activeLimit: parameters.qmgr_message_active_limit,
     mostDestinations: 2 * recipientLimit(parameters),
-    weightOf: key === "none" ? undefined : (name) => weights.get(name) ?? 1,
+    // Messages carry no tags yet.
+    weightOf: key === "none" || key === "tag" ? undefined : (name) => weights.get(name) ?? 1,
     clogWarnMs: parameters.qmgr_clog_warn_time,
     onClogged: told.onClogged,
     onFeedback: parameters.destination_concurrency_feedback_debug ? told.onFeedback : undefined,

@@ -110,6 +110,8 @@ function openActiveQueue(options: {
       deferTransports: new Set(parameters.defer_transports),
       isDoubleBounce: doubleBounceTest(parameters),
     },
+    recipientLimit: recipientLimit(parameters),
+    recipientMinimum: parameters.qmgr_message_recipient_minimum,
     poolOf: (transport) => poolRules(parameters, transport),
     shareKeyOf: (envelope) => shareKey(parameters, envelope),
     limits: {

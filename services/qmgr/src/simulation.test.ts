@@ -43,6 +43,8 @@ class Play {
     this.chance = new Chance(seed);
     const rests = this.chance.is(0.25) ? { concurrencyLimit: 1, rateDelayMs: 1500 } : {};
     this.limit = rests.concurrencyLimit ?? limits.destination;
+    // A large message comes in batches, and more of it is read while others are out.
+    if (this.chance.is(0.5)) this.store.mostRecipientsRead = 4;
     this.leading = new Leading(this.store, {
       activeLimit: this.chance.is(0.5) ? 10 + this.below(15) : limits.activeLimit,
       delayWarningMs: this.chance.is(0.5) ? 20_000 : 0,

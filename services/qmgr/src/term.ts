@@ -39,7 +39,6 @@ import type { QmgrMeters } from "./meters.ts";
 import { Pump } from "./pump.ts";
 import { RequestWatch } from "./request-watch.ts";
 import { ringDelivery } from "./ring-delivery.ts";
-import { recipientBatch } from "./scheduler/recipient-pool.ts";
 import { Scan } from "./scheduler/scan.ts";
 import type { ImportSource } from "./scheduler/scan.ts";
 import type { Scheduler } from "./scheduler/scheduler.ts";
@@ -118,6 +117,8 @@ export class Term {
   #renewedMs: number;
   #isRenewing = false;
   #nextSweepMs = 0;
+  /** Once a second even a little room is worth a recall. */
+  #isRecallDue = false;
   #nextFullPassMs = 0;
   /** Where the full pass over deferred stands; undefined: none is under way. */
   #fullPass: string | undefined;
@@ -210,7 +211,8 @@ export class Term {
     const reopened = await scheduling.reopenActive(fence);
     let passed = await scheduling.readEvents(1);
     while (passed.events.length > 0 && !this.#isOver) passed = await scheduling.readEvents(1);
-    scheduler.restore(await scheduling.readDestinations(), clock.nowMs());
+    const liftedMs = await scheduling.unthrottledMs();
+    scheduler.restore(await scheduling.readDestinations(), clock.nowMs(), liftedMs);
     await this.#takeUpFlush();
     const tookMs = Math.round(clock.nowMs() - this.#leadsSinceMs);
     log.info(`leading; ${reopened} messages went back from active to incoming, in ${tookMs} ms`);
@@ -293,7 +295,7 @@ export class Term {
     }
     const from = this.#scan.take();
     if (from === undefined) return false;
-    if (from === "deferred") await this.#recall(false);
+    if (from === "deferred") await this.#recall(room);
     const flushMs = from === "deferred" ? this.#scan.flushMs : undefined;
     const maxMessages = Math.min(importBatch, room);
     const messages = await scheduling.importMessages({
@@ -306,18 +308,18 @@ export class Term {
       ...(flushMs === undefined ? {} : { enteredBeforeMs: flushMs }),
     });
     if (this.#isOver) return false;
+    const mayBeMore = messages.length >= maxMessages || messages.at(-1)?.isMoreBehind === true;
+    this.#addMessages(messages, flushMs !== undefined);
+    if (from === "deferred" && flushMs === undefined && !mayBeMore) {
+      this.#parts.scheduler.recallsCame();
+    }
     if (messages.length === 0) {
       if (flushMs !== undefined) await this.#endFlush();
       return true;
     }
     this.#isImportOpen = true;
-    this.#addMessages(messages, flushMs !== undefined);
     this.#scan.succeeded(from);
-    const mayBeMore =
-      messages.length >= maxMessages ||
-      messages.at(-1)?.isMoreBehind === true ||
-      flushMs !== undefined;
-    if (mayBeMore) this.#scan.want(from);
+    if (mayBeMore || flushMs !== undefined) this.#scan.want(from);
     else this.#lookAgain(from);
     return true;
   }
@@ -331,13 +333,14 @@ export class Term {
   }
 
   /** What waits in deferred for room at a destination comes back as its requests end (S31). */
-  async #recall(isUrgent: boolean): Promise<void> {
+  async #recall(room: number): Promise<void> {
     const { scheduling, scheduler, fence } = this.#parts;
-    for (const recall of scheduler.takeRecalls(isUrgent)) {
-      const found = await scheduling.recall(fence, recall.name, recall.most);
+    const isUrgent = this.#isRecallDue;
+    this.#isRecallDue = false;
+    for (const recall of scheduler.takeRecalls(room, isUrgent)) {
+      const told = await scheduling.recall(fence, recall.name, recall.most);
       if (this.#isOver) return;
-      scheduler.recalled(recall, found);
-      if (found > 0) this.#scan.want("deferred");
+      scheduler.recalled(recall, told);
     }
   }
 
@@ -384,6 +387,7 @@ export class Term {
   }
 
   #addMessages(messages: readonly ImportedMessage[], isFlushed: boolean): void {
+    if (messages.length === 0) return;
     const { clock, log } = this.#parts;
     const nowMs = clock.nowMs();
     for (const message of messages) {
@@ -459,7 +463,7 @@ export class Term {
       ...decisions
         .filter((decision) => decision.kind === "read")
         .map(({ message, from }) =>
-          this.#readMore({ message, from, limit: Math.min(recipientBatch, this.#recipientRoom()) }),
+          this.#readMore({ message, from, limit: this.#active.reserveRead(message) }),
         ),
       ...refills.map((refill) => this.#readMore(refill)),
       ...outcomes.map((decided) => this.#record(decided)),
@@ -599,13 +603,13 @@ export class Term {
     this.#active.tick(nowMs);
     this.#scan.want("incoming");
     this.#scan.want("deferred");
+    this.#isRecallDue = true;
     for (const second of this.#dueSecondsRung) {
       if (second * 1000 < nowMs) this.#dueSecondsRung.delete(second);
     }
     meters.active.set(this.#active.size);
     this.#wakeAll();
     await this.#watch.look(survey, nowMs);
-    if (!this.#isOver) await this.#recall(true);
     if (!this.#isOver) await this.#publish(survey, nowMs);
     if (nowMs >= this.#nextSweepMs && !this.#isOver) {
       this.#nextSweepMs = nowMs + settings.sweepIntervalMs;

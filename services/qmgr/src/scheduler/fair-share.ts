@@ -9,13 +9,14 @@
  *
  * Source: P. Goyal, H. M. Vin, H. Cheng, "Start-time Fair Queueing", SIGCOMM 1996.
  */
-/** Keys that are remembered at most before those that save nothing are forgotten. */
-const rememberedKeys = 10_000;
+/** Keys that are remembered before those that save nothing are forgotten. */
+const fewestRemembered = 10_000;
 
 export class FairShare {
   readonly #weightOf: (key: string) => number;
   readonly #nextStart = new Map<string, number>();
   #virtualTime = 0;
+  #mostRemembered = fewestRemembered;
 
   /** @param weightOf above 0; 1 is usual */
   constructor(weightOf: (key: string) => number) {
@@ -30,7 +31,7 @@ export class FairShare {
   /** A request of this key was added. */
   charge(key: string): void {
     this.#nextStart.set(key, this.start(key) + 1 / this.#weightOf(key));
-    if (this.#nextStart.size > rememberedKeys) this.#forgetIdle();
+    if (this.#nextStart.size > this.#mostRemembered) this.#forgetIdle();
   }
 
   /** A job that started then is in service. */
@@ -42,5 +43,7 @@ export class FairShare {
     for (const [key, start] of this.#nextStart) {
       if (start <= this.#virtualTime) this.#nextStart.delete(key);
     }
+    // Twice as many before the next look, so that a look costs each request a constant amount.
+    this.#mostRemembered = Math.max(fewestRemembered, 2 * this.#nextStart.size);
   }
 }

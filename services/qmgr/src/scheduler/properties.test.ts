@@ -147,13 +147,15 @@ class World {
 
   /** Those with room come back, to try again as other messages. */
   recall(isUrgent: boolean): void {
-    for (const recall of this.scheduler.takeRecalls(isUrgent)) {
+    for (const recall of this.scheduler.takeRecalls(100_000, isUrgent)) {
       const away = this.away.get(recall.name) ?? 0;
       const found = Math.min(recall.most, away);
       const held = this.held.get(recall.name)?.size ?? 0;
       assert(recall.name.startsWith("share:") || held + recall.most <= share, "no room for those");
       this.away.set(recall.name, away - found);
-      this.scheduler.recalled(recall, found);
+      this.scheduler.recalled(recall, { found, left: away - found });
+      const one = { ...message(), surplusOf: recall.name };
+      for (let n = 0; n < found; n += 1) this.scheduler.cameBack(one);
     }
   }
 

@@ -400,6 +400,8 @@ describe("the scheduler's rests", () => {
 describe("the scheduler's shares of active", () => {
   /** Three messages are a fifth. */
   const activeLimit = 15;
+  /** Room in active, for recalls. */
+  const room = 1000;
 
   function clogged(changes: Partial<SchedulerOptions> = {}): Scheduler {
     const scheduler = openScheduler(fixedWindow(1), { activeLimit, ...changes });
@@ -435,28 +437,49 @@ describe("the scheduler's shares of active", () => {
   it("S31 calls them back as requests end: when half the share is free, or what there is each second", () => {
     const scheduler = clogged();
     for (let n = 0; n < 10; n += 1) scheduler.sentAway("smtp:a");
-    assert.deepEqual(scheduler.takeRecalls(true), []);
+    assert.deepEqual(scheduler.takeRecalls(room, true), []);
     endWell(scheduler, takeOne(scheduler));
-    assert.deepEqual(scheduler.takeRecalls(false), []);
-    assert.deepEqual(scheduler.takeRecalls(true), [{ name: "smtp:a", most: 1 }]);
+    assert.deepEqual(scheduler.takeRecalls(room, false), []);
+    assert.deepEqual(scheduler.takeRecalls(room, true), [{ name: "smtp:a", most: 1 }]);
     endWell(scheduler, takeOne(scheduler));
-    const [recall] = scheduler.takeRecalls(false);
+    const [recall] = scheduler.takeRecalls(room, false);
     assert.deepEqual(recall, { name: "smtp:a", most: 2 });
-    scheduler.recalled(recall, 2);
-    const left = () => scheduler.takeReports(0).changed.find(({ name }) => name === "smtp:a");
-    assert.equal(left()?.surplus, 8);
-    scheduler.recalled(recall, 1);
-    assert.equal(left()?.surplus, 0, "there are no more");
+    scheduler.recalled(recall, { found: 2, left: 8 });
+    const told = () => scheduler.takeReports(0).changed.find(({ name }) => name === "smtp:a");
+    assert.equal(told()?.surplus, 10, "they are called, and not yet here");
+    assert.deepEqual(scheduler.takeRecalls(room, true), [], "their room is kept");
+    for (const _ of [1, 2]) scheduler.cameBack({ ...message(), surplusOf: "smtp:a" });
+    assert.equal(told()?.surplus, 8);
+    scheduler.recalled(recall, { found: 1, left: 0 });
+    scheduler.recallsCame();
+    assert.equal(told()?.surplus, 0, "there are no more");
+  });
+
+  it("S31 calls nobody back while active has no room for them", () => {
+    const scheduler = openScheduler(fixedWindow(1), { activeLimit });
+    for (let n = 0; n < 10; n += 1) scheduler.sentAway("smtp:a");
+    assert.deepEqual(scheduler.takeRecalls(2, true), [{ name: "smtp:a", most: 2 }]);
+    assert.deepEqual(scheduler.takeRecalls(0, true), []);
+  });
+
+  it("S31 counts a message once that comes in by itself and goes back again", () => {
+    const scheduler = clogged();
+    for (let n = 0; n < 5; n += 1) {
+      if (n > 0) scheduler.cameBack({ ...message(), surplusOf: "smtp:a" });
+      scheduler.sentAway("smtp:a");
+    }
+    const [report] = scheduler.takeReports(0).changed;
+    assert.equal(report?.surplus, 1);
   });
 
   it("S31 remembers those that went away when their destination had just been forgotten", () => {
     const scheduler = openScheduler(fixedWindow(1), { activeLimit });
     for (let n = 0; n < 4; n += 1) scheduler.sentAway("smtp:a");
-    assert.deepEqual(scheduler.takeRecalls(false), [{ name: "smtp:a", most: 3 }]);
+    assert.deepEqual(scheduler.takeRecalls(room, false), [{ name: "smtp:a", most: 3 }]);
     enqueueMessages(scheduler, "a", 3);
-    assert.deepEqual(scheduler.takeRecalls(true), [], "its share is full again");
+    assert.deepEqual(scheduler.takeRecalls(room, true), [], "its share is full again");
     endWell(scheduler, takeOne(scheduler));
-    assert.deepEqual(scheduler.takeRecalls(true), [{ name: "smtp:a", most: 1 }]);
+    assert.deepEqual(scheduler.takeRecalls(room, true), [{ name: "smtp:a", most: 1 }]);
   });
 
   it("S31 with fair_share_key a key may hold a fifth too, wherever its mail goes", () => {
@@ -477,9 +500,18 @@ describe("the scheduler's shares of active", () => {
     assert.equal(at(come("quiet"), "z"), undefined);
     scheduler.messageLeft(fourth);
     scheduler.sentAway("share:flood");
-    assert.deepEqual(scheduler.takeRecalls(true), []);
+    assert.deepEqual(scheduler.takeRecalls(room, true), []);
     scheduler.messageLeft(first);
-    assert.deepEqual(scheduler.takeRecalls(true), [{ name: "share:flood", most: 1 }]);
+    assert.deepEqual(scheduler.takeRecalls(room, true), [{ name: "share:flood", most: 1 }]);
+  });
+
+  it("S31 with fair_share_key mail without a key is of many, and has no share to exceed", () => {
+    const scheduler = openScheduler(fixedWindow(1), { activeLimit, weightOf: () => 1 });
+    for (let n = 0; n < 10; n += 1) {
+      const one = message({ shareKey: "" });
+      scheduler.messageCame(one);
+      assert.equal(scheduler.surplusAt(one, toA, `smtp:d${n}`, 0), undefined);
+    }
   });
 });
 

@@ -26,7 +26,7 @@ import { FairShare } from "./fair-share.ts";
 import { Heap } from "./heap.ts";
 import { jobSize } from "./job-size.ts";
 import type { Peer } from "./peer.ts";
-import { roomForRecall, shareOfActive } from "./surplus.ts";
+import { shareOfActive, Surplus } from "./surplus.ts";
 import type { Recall } from "./surplus.ts";
 import { Transport } from "./transport.ts";
 import type { TransportRules } from "./transport.ts";
@@ -94,10 +94,9 @@ export class Scheduler {
   readonly #wakes = new Heap<Wake>((a, b) => a.atMs - b.atMs);
   #aloneOut = 0;
   readonly #parked = new Set<Peer>();
-  /** Messages in active by fair share key, and those of each that are away. */
+  /** Messages in active by fair share key. */
   readonly #held = new Map<string, number>();
-  readonly #away = new Map<string, number>();
-  readonly #withSurplus = new Set<DestinationQueue>();
+  readonly #surplus: Surplus;
   readonly #changed = new Set<DestinationQueue>();
   readonly #published = new Set<string>();
   #gone: string[] = [];
@@ -105,6 +104,7 @@ export class Scheduler {
   constructor(options: SchedulerOptions) {
     this.#options = options;
     this.#share = shareOfActive(options.activeLimit);
+    this.#surplus = new Surplus(this.#share);
     this.#sizeOfJob = options.sizeOfJob ?? jobSize;
   }
 
@@ -128,13 +128,10 @@ export class Scheduler {
     queueName: string,
     nowMs: number,
   ): string | undefined {
-    const keyName = shareName(message.shareKey);
-    if (
-      this.#options.weightOf !== undefined &&
-      (this.#held.get(message.shareKey) ?? 0) > this.#share
-    ) {
-      return keyName;
-    }
+    const { shareKey } = message;
+    // Mail without a key is of many: nobody has had too much of it.
+    if (shareKey !== "" && (this.#held.get(shareKey) ?? 0) > this.#share)
+      return shareName(shareKey);
     const queue = this.#destinations.get(queueName);
     if (queue === undefined || queue.openPeers.size < this.#share) return undefined;
     if (this.#transport(destination.transport).holds(message, queueName)) return undefined;
@@ -151,47 +148,49 @@ export class Scheduler {
 
   /** A message went back to deferred for that reason. */
   sentAway(name: string): void {
+    this.#surplus.add(name);
+    this.#showSurplus(name);
+  }
+
+  /** A message that had gone back for want of room is in active again, if only to be sent back anew. */
+  cameBack(message: ActiveMessage): void {
+    const names =
+      message.surplusOf === undefined
+        ? [...this.#transports.values()].flatMap((transport) => transport.destinationsOf(message))
+        : [message.surplusOf];
+    const name = [...names, shareName(message.shareKey)].find((one) => this.#surplus.cameBack(one));
+    if (name !== undefined) this.#showSurplus(name);
+  }
+
+  /**
+   * Whose messages may come back now; `recalled` must follow for each.
+   *
+   * @param room messages that active has room for
+   */
+  takeRecalls(room: number, isUrgent: boolean): readonly Recall[] {
+    const heldBy = (name: string) =>
+      name.startsWith(sharePrefix)
+        ? (this.#held.get(name.slice(sharePrefix.length)) ?? 0)
+        : (this.#destinations.get(name)?.openPeers.size ?? 0);
+    return this.#surplus.takeRecalls(heldBy, room, isUrgent);
+  }
+
+  recalled({ name }: Recall, told: { readonly found: number; readonly left: number }): void {
+    this.#surplus.recalled(name, told);
+    this.#showSurplus(name);
+  }
+
+  /** All that was due has been imported, what was called back included. */
+  recallsCame(): void {
+    for (const name of this.#surplus.allCame()) this.#showSurplus(name);
+  }
+
+  #showSurplus(name: string): void {
     const queue = this.#destinations.get(name);
-    if (queue === undefined) {
-      this.#away.set(name, (this.#away.get(name) ?? 0) + 1);
-      return;
-    }
-    queue.surplus += 1;
-    this.#withSurplus.add(queue);
+    if (queue === undefined) return;
+    queue.surplus = this.#surplus.of(name);
     this.#changed.add(queue);
-  }
-
-  /** Whose messages may come back now; `recalled` must follow for each. */
-  takeRecalls(isUrgent: boolean): readonly Recall[] {
-    const recalls: Recall[] = [];
-    const share = this.#share;
-    for (const queue of this.#withSurplus) {
-      const held = queue.openPeers.size;
-      const most = roomForRecall({ held, away: queue.surplus, share }, isUrgent);
-      if (most > 0) recalls.push({ name: queue.name, most });
-    }
-    for (const [name, away] of this.#away) {
-      const held = this.#held.get(name.slice(sharePrefix.length)) ?? 0;
-      const most = roomForRecall({ held, away, share }, isUrgent);
-      if (most > 0) recalls.push({ name, most });
-    }
-    return recalls;
-  }
-
-  /** So many of them are due now. Fewer than asked for: there are no more. */
-  recalled({ name, most }: Recall, found: number): void {
-    const queue = this.#destinations.get(name);
-    const left = (away: number) => (found < most ? 0 : Math.max(0, away - found));
-    if (queue !== undefined) {
-      queue.surplus = left(queue.surplus);
-      if (queue.surplus === 0) this.#withSurplus.delete(queue);
-      this.#changed.add(queue);
-      this.#forgetIfIdle(queue);
-      return;
-    }
-    const away = left(this.#away.get(name) ?? 0);
-    if (away > 0) this.#away.set(name, away);
-    else this.#away.delete(name);
+    this.#forgetIfIdle(queue);
   }
 
   // ------------------------------------------------------------------------------------------- requests
@@ -475,9 +474,16 @@ export class Scheduler {
     return { changed, gone };
   }
 
-  /** Takes up what the leader before left of destinations that are worth it. */
-  restore(reports: readonly DestinationReport[], nowMs: number): void {
-    for (const report of reports) {
+  /**
+   * Takes up what the leader before left of destinations that are worth it.
+   *
+   * @param liftedMs when an operator lifted all dead marks last
+   */
+  restore(reports: readonly DestinationReport[], nowMs: number, liftedMs = 0): void {
+    for (const left of reports) {
+      const { dead, ...alive } = left;
+      const isLifted = dead !== undefined && dead.sinceMs <= liftedMs;
+      const report: DestinationReport = isLifted ? alive : left;
       this.#published.add(report.name);
       const isRecent = report.updatedMs > nowMs - restoredKeptMs;
       const isDead = report.dead !== undefined && report.dead.untilMs > nowMs;
@@ -487,7 +493,7 @@ export class Scheduler {
       }
       const queue = this.#destination(report.name, report.destination);
       queue.restore(report, nowMs);
-      if (queue.surplus > 0) this.#withSurplus.add(queue);
+      if (queue.surplus > 0) this.#surplus.add(queue.name, queue.surplus);
       this.#wakes.push({ atMs: queue.wakeMs ?? nowMs + restoredKeptMs, target: queue });
       this.#changed.add(queue);
     }
@@ -521,8 +527,7 @@ export class Scheduler {
     const made = new DestinationQueue(name, destination, rules.destination);
     this.#destinations.set(name, made);
     // What went away because of it before it was forgotten is counted at it again.
-    made.surplus = this.#away.get(name) ?? 0;
-    if (this.#away.delete(name)) this.#withSurplus.add(made);
+    made.surplus = this.#surplus.of(name);
     return made;
   }
 

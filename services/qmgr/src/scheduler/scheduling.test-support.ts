@@ -84,6 +84,7 @@ export function imported(changes: Partial<ImportedMessage> = {}): ImportedMessag
     isForceExpired: false,
     wasWarned: false,
     isUnthrottling: false,
+    wasSurplus: false,
     isMoreBehind: false,
     openRequests: [],
     ...changes,

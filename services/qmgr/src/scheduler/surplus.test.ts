@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { roomForRecall, shareOfActive } from "./surplus.ts";
+import { shareOfActive, Surplus } from "./surplus.ts";
 
 describe("shares of active", () => {
   it("S31 a destination may hold a fifth, and at least one message", () => {
@@ -10,13 +10,36 @@ describe("shares of active", () => {
   });
 
   it("S31 brings back as many as have room, and only when it is worth while or urgent", () => {
-    const of = (held: number, away: number, isUrgent: boolean) =>
-      roomForRecall({ held, away, share: 100 }, isUrgent);
+    const of = (held: number, away: number, isUrgent: boolean, room = 1000) => {
+      const surplus = new Surplus(100);
+      surplus.add("a", away);
+      return surplus.takeRecalls(() => held, room, isUrgent)[0]?.most ?? 0;
+    };
     assert.equal(of(51, 1000, false), 0);
     assert.equal(of(50, 1000, false), 50);
     assert.equal(of(51, 1000, true), 49);
     assert.equal(of(0, 3, false), 3);
     assert.equal(of(100, 1000, true), 0);
     assert.equal(of(130, 1000, true), 0);
+    assert.equal(of(0, 1000, true, 7), 7);
+  });
+
+  it("S31 keeps room for those that were called and are not yet here, until all that was due has come", () => {
+    const surplus = new Surplus(100);
+    const called = () => surplus.takeRecalls(() => 0, 1000, true);
+    surplus.add("a", 300);
+    surplus.add("b", 20);
+    assert.deepEqual(called(), [
+      { name: "a", most: 100 },
+      { name: "b", most: 20 },
+    ]);
+    surplus.recalled("a", { found: 100, left: 200 });
+    surplus.recalled("b", { found: 15, left: 0 });
+    assert.deepEqual(called(), []);
+    assert.equal(surplus.cameBack("a"), true);
+    assert.deepEqual(called(), [{ name: "a", most: 1 }]);
+    assert.deepEqual(surplus.allCame(), ["a", "b"]);
+    assert.deepEqual([surplus.of("a"), surplus.of("b")], [200, 0]);
+    assert.equal(surplus.cameBack("b"), false);
   });
 });

@@ -18,18 +18,87 @@ export function shareOfActive(activeLimit: number): number {
 /** Up to so many of its messages to bring back from deferred. */
 export type Recall = { readonly name: string; readonly most: number };
 
-/**
- * How many to bring back now.
- *
- * @param held messages of it in active
- * @param away messages of it in deferred that wait for room
- * @param isUrgent also when only a little room is free
- */
-export function roomForRecall(
-  { held, away, share }: { readonly held: number; readonly away: number; readonly share: number },
-  isUrgent: boolean,
-): number {
-  const room = Math.min(away, share - held);
-  const isWorthwhile = isUrgent || held <= share / 2;
-  return isWorthwhile ? Math.max(0, room) : 0;
+/** What waits in deferred for room, by the name of whose room it is. */
+export class Surplus {
+  readonly #share: number;
+  /** Messages not in active, and those of them that were called back and are still to be imported. */
+  readonly #away = new Map<string, { away: number; called: number }>();
+
+  constructor(share: number) {
+    this.#share = share;
+  }
+
+  /** Messages of it that are not in active. */
+  of(name: string): number {
+    return this.#away.get(name)?.away ?? 0;
+  }
+
+  /** @param known what an earlier leader counted */
+  add(name: string, known = 1): void {
+    const count = this.#away.get(name) ?? { away: 0, called: 0 };
+    count.away += known;
+    this.#away.set(name, count);
+  }
+
+  /** One of them is in active again. @returns false: none of it was away. */
+  cameBack(name: string): boolean {
+    const count = this.#away.get(name);
+    if (count === undefined) return false;
+    count.away -= 1;
+    count.called = Math.max(0, count.called - 1);
+    this.#forgetIfNone(name, count);
+    return true;
+  }
+
+  /**
+   * Whose messages may come back now; `recalled` must follow for each.
+   *
+   * @param heldBy messages of a name in active
+   * @param room messages that active has room for, those called before aside
+   * @param isUrgent also where only a little room is free
+   */
+  takeRecalls(
+    heldBy: (name: string) => number,
+    room: number,
+    isUrgent: boolean,
+  ): readonly Recall[] {
+    const recalls: Recall[] = [];
+    let left = room;
+    for (const { called } of this.#away.values()) left -= called;
+    for (const [name, { away, called }] of this.#away) {
+      const held = heldBy(name) + called;
+      const isWorthwhile = isUrgent || held <= this.#share / 2;
+      const most = Math.min(away - called, this.#share - held, left);
+      if (!isWorthwhile || most <= 0) continue;
+      left -= most;
+      recalls.push({ name, most });
+    }
+    return recalls;
+  }
+
+  /** So many of them are due now, and so many still wait. */
+  recalled(name: string, { found, left }: { readonly found: number; readonly left: number }): void {
+    const count = this.#away.get(name);
+    if (count === undefined) return;
+    count.called += found;
+    count.away = count.called + left;
+    this.#forgetIfNone(name, count);
+  }
+
+  /** All that was due has been looked at: who was called and did not come is elsewhere. @returns whose counts changed */
+  allCame(): readonly string[] {
+    const changed: string[] = [];
+    for (const [name, count] of this.#away) {
+      if (count.called === 0) continue;
+      count.away -= count.called;
+      count.called = 0;
+      this.#forgetIfNone(name, count);
+      changed.push(name);
+    }
+    return changed;
+  }
+
+  #forgetIfNone(name: string, { away }: { readonly away: number }): void {
+    if (away <= 0) this.#away.delete(name);
+  }
 }
