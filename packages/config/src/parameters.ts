@@ -482,7 +482,7 @@ export const parameterTable = {
     readBy: ["smtpd", "cleanup"],
     source: "postconf(5); spec S33",
     about:
-      "How long a new message waits while the scheduler is behind with new mail; 0: not at all.",
+      "How long a new message waits at most while the scheduler is behind with new mail; 0: not at all.",
   }),
   fast_flush_domains: list({
     default: "$relay_domains",

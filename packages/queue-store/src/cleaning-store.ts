@@ -19,22 +19,29 @@ import type { StoreParts } from "./store-parts.ts";
 
 const releaseCleaned = loadScript("release-cleaned");
 type ReleaseAnswer = "moved" | "already" | "stale";
+type Released = { readonly answer: ReleaseAnswer; readonly isLookedFor: boolean };
 
 export class CleaningStore implements Cleaning {
   readonly #parts: StoreParts;
   readonly #redis: Redis;
   readonly #opener: MessageOpener;
-  readonly #flow = new InFlow();
+  readonly #flow: InFlow;
   #written = 0;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
     this.#redis = parts.connect("patient", "cleaning");
     this.#opener = new MessageOpener(parts, "clean");
+    const { keys, processLimit } = parts;
+    this.#flow = new InFlow({ redis: this.#redis, key: keys.flow, all: processLimit });
   }
 
   flowIsDry(): boolean {
     return this.#flow.isDry();
+  }
+
+  flowTokens(): Promise<number> {
+    return this.#flow.tokens();
   }
 
   open(id: QueueId): Promise<OpenedMessage | NotOpened> {
@@ -59,13 +66,11 @@ export class CleaningStore implements Cleaning {
     opened: OpenedMessage,
     into: Parameters<Cleaning["release"]>[1],
   ): Promise<ReleaseAnswer> {
-    const commit = { id: opened.id, ...into };
-    if (needsStaging(commit)) {
-      const round = String(opened.generation + 1);
-      await stageRecipients(this.#redis, this.#parts.keys.prefix, commit, round);
-    }
+    const leave = into.queue === "incoming" ? this.#flow.enter() : undefined;
     // A failure leaves it open: the caller gives it back.
-    const { answer, isLookedFor } = await this.#release(opened, commit);
+    const { answer, isLookedFor } = await this.#staged(opened, { id: opened.id, ...into }).finally(
+      leave,
+    );
     this.#opener.close(opened.id);
     if (answer !== "stale" && into.queue === "incoming" && !isLookedFor) {
       const { bells } = this.#parts;
@@ -74,10 +79,15 @@ export class CleaningStore implements Cleaning {
     return answer;
   }
 
-  async #release(
-    opened: OpenedMessage,
-    commit: Commit,
-  ): Promise<{ readonly answer: ReleaseAnswer; readonly isLookedFor: boolean }> {
+  async #staged(opened: OpenedMessage, commit: Commit): Promise<Released> {
+    if (needsStaging(commit)) {
+      const round = String(opened.generation + 1);
+      await stageRecipients(this.#redis, this.#parts.keys.prefix, commit, round);
+    }
+    return await this.#release(opened, commit);
+  }
+
+  async #release(opened: OpenedMessage, commit: Commit): Promise<Released> {
     const { keys, worker, processLimit } = this.#parts;
     try {
       const [answer, looks, flow] = asArray(

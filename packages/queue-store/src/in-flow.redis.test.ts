@@ -59,6 +59,48 @@ describe("in-flow tokens", () => {
       { redis, store: { processLimit } },
     ));
 
+  it("S33 can be asked for, those of commits under way taken off, and are known from then on", () =>
+    withStore(
+      async ({ store, openAnother }) => {
+        const intake = store.intake();
+        const other = (await openAnother({ processName: "other" })).intake();
+        const led = await lead(store);
+        assert.equal(await intake.flowTokens(), 3);
+        const commits = [stored(intake), stored(intake)];
+        const during = intake.flowTokens();
+        await Promise.all(commits);
+        assert.equal(await during, 1);
+        assert.equal(await intake.flowTokens(), 1);
+        await stored(intake, { queue: "hold" });
+        await stored(other);
+        assert.equal(intake.flowIsDry(), false);
+        assert.equal(await intake.flowTokens(), 0);
+        assert.equal(intake.flowIsDry(), true);
+        assert.equal((await look(led, 2)).length, 2);
+        assert.equal(await store.cleaning().flowTokens(), 2);
+        assert.equal(await intake.flowTokens(), 2);
+        assert.equal(intake.flowIsDry(), false);
+      },
+      { redis, store: { processLimit } },
+    ));
+
+  it("S33 are none while Redis is away", async () => {
+    await using own = await startRedis();
+    await withStore(
+      async ({ store }) => {
+        const intake = store.intake();
+        await stored(intake);
+        assert.equal(await intake.flowTokens(), 2);
+        await own.kill9();
+        await waitFor(() => intake.refusal() === "unreachable");
+        assert.equal(await intake.flowTokens(), 0);
+        await own.restart();
+        await waitFor(async () => (await intake.flowTokens()) === 2);
+      },
+      { redis: own, store: { processLimit } },
+    );
+  });
+
   it("S33 are not all given back by a scan that ends before a message that a leader may have died over", () =>
     withStore(
       async ({ store, instanceName }) => {

@@ -35,7 +35,7 @@ export class IntakeStore implements Intake {
   readonly #parts: StoreParts;
   readonly #redis: Redis;
   readonly #contentRedis: Redis;
-  readonly #flow = new InFlow();
+  readonly #flow: InFlow;
   readonly #commits: Coalescer<NewMessage, Committed>;
   /** Open for the first time, or given up on: from then on a connection that is down is down. */
   #opening: Promise<unknown> | undefined;
@@ -44,6 +44,8 @@ export class IntakeStore implements Intake {
     this.#parts = parts;
     this.#redis = parts.connect("hasty", "intake");
     this.#contentRedis = parts.connect("hasty", "content");
+    const { keys, processLimit } = parts;
+    this.#flow = new InFlow({ redis: this.#redis, key: keys.flow, all: processLimit });
     this.#opening = Promise.allSettled([this.#redis, this.#contentRedis].map(whenOpen)).then(() => {
       this.#opening = undefined;
     });
@@ -61,6 +63,10 @@ export class IntakeStore implements Intake {
 
   flowIsDry(): boolean {
     return this.#flow.isDry();
+  }
+
+  flowTokens(): Promise<number> {
+    return this.#flow.tokens();
   }
 
   #assertOpen(): void {
@@ -83,11 +89,8 @@ export class IntakeStore implements Intake {
 
   async commit(message: NewMessage): Promise<CommitAnswer> {
     this.#assertOpen();
-    await this.#opening;
-    if (needsStaging(message)) {
-      await stageRecipients(this.#contentRedis, this.#parts.keys.prefix, message, firstRound);
-    }
-    const { answer, isLookedFor } = await this.#commits.add(message);
+    const leave = message.queue === "incoming" ? this.#flow.enter() : undefined;
+    const { answer, isLookedFor } = await this.#staged(message).finally(leave);
     if (answer === "expired") {
       throw new PostmqError(
         "PMQ_STORE_CONTENT_EXPIRED",
@@ -101,6 +104,14 @@ export class IntakeStore implements Intake {
       bells.ringAndForget(bells.ring(message.queue, message.id));
     }
     return answer;
+  }
+
+  async #staged(message: NewMessage): Promise<Committed> {
+    await this.#opening;
+    if (needsStaging(message)) {
+      await stageRecipients(this.#contentRedis, this.#parts.keys.prefix, message, firstRound);
+    }
+    return await this.#commits.add(message);
   }
 
   async #commit(messages: readonly NewMessage[]): Promise<readonly Committed[]> {

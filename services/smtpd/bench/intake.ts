@@ -27,6 +27,7 @@ async function serve(): Promise<void> {
   const intake: Intake = {
     refusal: () => undefined,
     flowIsDry: () => false,
+    flowTokens: async () => 0,
     newId: () => memory.newId(),
     forgetTaken: () => memory.forgetTaken(),
     openContent: (id) => memory.openContent(id),

@@ -6,7 +6,7 @@
  * streams into the store behind it. The message exists once the store has answered the commit, and not before: whatever
  * ends this earlier leaves nothing behind.
  *
- * While the scheduler is behind with new mail, the commit waits in_flow_delay.
+ * While the scheduler is behind with new mail, the commit waits for an in-flow token, in_flow_delay at most.
  *
  * A message that is refused on the way is read to its end all the same, since the client can't hear us before.
  *

@@ -14,6 +14,8 @@ export type MemoryIntakeHooks = {
   refusal?: () => ReturnType<Intake["refusal"]>;
   /** What `flowIsDry` answers; no if absent. */
   flowIsDry?: () => boolean;
+  /** What `flowTokens` answers; none if absent. */
+  flowTokens?: () => number;
   /** Awaited before a commit stores; may throw. */
   beforeCommit?: (message: NewMessage) => Promise<void>;
   /** What a writer's `write` answers. */
@@ -39,6 +41,10 @@ export class MemoryIntake implements Intake {
 
   flowIsDry(): boolean {
     return this.hooks.flowIsDry?.() ?? false;
+  }
+
+  async flowTokens(): Promise<number> {
+    return this.hooks.flowTokens?.() ?? 0;
   }
 
   openContent(id: QueueId): ContentWriter {
