@@ -102,12 +102,27 @@ export function judgeDeferred(each: MessageDestination, input: ExplainInput): De
     };
   }
   const dueMs = message.dueMs ?? nowMs;
+  if (isSurplusOfUnnamed(input) && dueMs > nowMs) return { ...surplusOfUnnamed(input), ...facts };
   return {
     cause: "backoff",
     sentence:
       dueMs > nowMs ? `The message rests until ${moment(dueMs, nowMs)}.` : "The message is due.",
     untilMs: dueMs,
     ...facts,
+  };
+}
+
+/** Its own mark says so, but the leader tells of no surplus at its destinations: it is that of a fair_share_key. */
+export function isSurplusOfUnnamed({ message, destinations }: ExplainInput): boolean {
+  return message.isSurplus && destinations.every(({ report }) => (report?.surplus ?? 0) === 0);
+}
+
+export function surplusOfUnnamed({ message: { dueMs }, nowMs }: ExplainInput): Reason {
+  const latest = dueMs === undefined ? "" : `, or until ${moment(dueMs, nowMs)}`;
+  return {
+    cause: "surplus",
+    sentence: `Its destination, or its fair_share_key, held its share of the active queue; it waits in deferred until requests there end${latest}.`,
+    ...(dueMs === undefined ? {} : { untilMs: dueMs }),
   };
 }
 
@@ -119,15 +134,9 @@ function surplusText(held: number): string {
 export function judgeActive(each: MessageDestination, input: ExplainInput): DestinationReason {
   const facts = factsOf(each);
   const out = requestsOf(each, input.openRequests);
-  const claimed = out.find(({ state }) => state !== "queued");
+  const claimed = out.find(isClaimed);
   if (claimed !== undefined) {
-    const asked = claimed.state === "dotSent" ? ", the reply to the whole message outstanding" : "";
-    return {
-      cause: "being-delivered",
-      sentence: `It is being delivered to ${each.name} by ${claimed.claim}${asked}.`,
-      ...facts,
-      worker: claimed.claim,
-    };
+    return { ...beingDelivered(claimed, each.name), ...facts, worker: claimed.claim };
   }
   if (input.scheduler === undefined) return { ...noScheduler(), ...facts };
   const stopped = whyStopped(each, input);
@@ -138,6 +147,20 @@ export function judgeActive(each: MessageDestination, input: ExplainInput): Dest
       ? rungOut(input.scheduler)
       : (resting(each, input.nowMs) ?? atLimit(each) ?? waitingTurn(each, input.scheduler));
   return { ...reason, ...facts, ...loadOf(each) };
+}
+
+/** A worker has it. */
+export function isClaimed({ state }: OpenRequest): boolean {
+  return state !== "queued";
+}
+
+/** @param name where to */
+export function beingDelivered({ state, claim }: OpenRequest, name: string): Reason {
+  const asked = state === "dotSent" ? ", the reply to the whole message outstanding" : "";
+  return {
+    cause: "being-delivered",
+    sentence: `It is being delivered to ${name} by ${claim}${asked}.`,
+  };
 }
 
 /** Requests that are out for these recipients. */

@@ -199,6 +199,28 @@ describe("explain, in deferred", () => {
     const tried = explained(resting, { destinations: [far({ surplus: 9 }, [deferred])] });
     assert.equal(tried.cause, "backoff");
   });
+
+  it("S31 surplus of a fair_share_key: no report of its destination tells of it", () => {
+    const back = message("deferred", { dueMs: inMs(300), isSurplus: true });
+    const { report: _report, ...unknown } = far();
+    for (const destinations of [[unknown], [far()]]) {
+      const answer = explained(back, { destinations });
+      const { cause, untilMs, destination, sentence, details } = answer;
+      assert.deepEqual([cause, untilMs, destination], ["surplus", inMs(300), undefined]);
+      assert.match(sentence, /fair_share_key, held its share .* or until 2026-11-22T03:35:00Z/);
+      assert.deepEqual(
+        details.map((detail) => [detail.destination, detail.cause, detail.untilMs]),
+        [[name, "surplus", inMs(300)]],
+      );
+    }
+    const atDead = explained(back, { destinations: [far({ dead })] });
+    assert.equal(atDead.cause, "surplus");
+    assert.match(atDead.sentence, /Besides: smtp:far\.example is dead since/);
+    assert.equal(atDead.details[0]?.cause, "destination-dead");
+    const due = message("deferred", { dueMs: inMs(-1), isSurplus: true });
+    assert.equal(explained(due).cause, "waiting-for-import");
+    assert.equal(explained(back, { scheduler: undefined }).cause, "backoff");
+  });
 });
 
 describe("explain, in active", () => {
@@ -213,6 +235,30 @@ describe("explain, in active", () => {
     assert.equal(details[0]?.worker, "mx1-17.3");
     const late = explained(active, { openRequests: [request("dotSent")] });
     assert.match(late.sentence, /the reply to the whole message outstanding/);
+  });
+
+  it("being-delivered, though only recipients beyond those that were read are", () => {
+    const many = message("active", { undoneRecipients: 3000, totalRecipients: 3000 });
+    const toNear = { transport: "smtp", nexthop: "near.example" } as const;
+    const beyond = { ...request("dotSent", [2500]), destination: toNear };
+    const answer = explained(many, {
+      destinations: [far({ dead })],
+      openRequests: [request("queued", [2000]), beyond],
+    });
+    assert.deepEqual([answer.cause, answer.destination], ["being-delivered", "smtp:near.example"]);
+    assert.equal(
+      answer.sentence,
+      "It is being delivered to smtp:near.example by mx1-17.3, the reply to the whole message outstanding. Other recipients wait for other reasons, at 1 destination.",
+    );
+    assert.deepEqual(
+      answer.details.map(({ cause }) => cause),
+      ["destination-dead"],
+    );
+    const asked = explained(many, {
+      destinations: [far({ dead })],
+      openRequests: [request("queued", [2000])],
+    });
+    assert.equal(asked.cause, "destination-dead");
   });
 
   it("being-delivered, even while nobody leads", () => {

@@ -5,15 +5,23 @@
  * The queue that the message is in comes first: outside of active nothing can be delivered, and each queue has one way
  * out. In active, and for what a deferred message will meet, each destination is judged by itself
  * (`explain-destination.ts`). The message's own cause is then that of the destination with the most recipients, unless
- * one is being delivered.
+ * one is being delivered: also one that is beyond the recipients that were read.
  *
  * What is told is what the leader published within the last second or so; it may have changed since.
  *
  * Source: spec http-api.md §2 "explain"; scheduling.md S2, S5.
  */
-import type { ListedMessage } from "@postmq/queue-store";
+import type { ListedMessage, OpenRequest } from "@postmq/queue-store";
 import type { MessageQueue, QueueId } from "@postmq/vocabulary";
-import { judgeActive, judgeDeferred, noScheduler } from "./explain-destination.ts";
+import {
+  beingDelivered,
+  isClaimed,
+  isSurplusOfUnnamed,
+  judgeActive,
+  judgeDeferred,
+  noScheduler,
+  surplusOfUnnamed,
+} from "./explain-destination.ts";
 import type { DestinationReason, ExplainInput, Reason } from "./explain-destination.ts";
 import { moment, times } from "./explain-words.ts";
 import { printable } from "./printable.ts";
@@ -101,14 +109,20 @@ function inDeferred(input: ExplainInput): Answer {
   const { message, nowMs, scheduler } = input;
   const details = input.destinations.map((each) => judgeDeferred(each, input));
   const surplus = details.find(({ cause }) => cause === "surplus");
-  if (surplus !== undefined && scheduler !== undefined) return headed(surplus, details);
+  const isOfUnnamed = isSurplusOfUnnamed(input);
+  if (surplus !== undefined && !isOfUnnamed && scheduler !== undefined)
+    return headed(surplus, details);
   const dueMs = message.dueMs ?? 0;
   if (dueMs <= nowMs) return { ...waitingForImport(input), details };
   const last = mostOf(details.filter(({ lastReason }) => lastReason !== undefined));
-  const stopped = mostOf(details.filter(({ cause }) => cause !== "backoff"));
+  const stopped = mostOf(details.filter(({ cause }) => cause !== "backoff" && cause !== "surplus"));
+  const besides = stopped === undefined ? "" : ` Besides: ${stopped.sentence}`;
+  if (isOfUnnamed && scheduler !== undefined) {
+    const reason = surplusOfUnnamed(input);
+    return { ...reason, sentence: `${reason.sentence}${besides}`, details };
+  }
   const attempts = message.attempts === 0 ? "" : ` after ${times(message.attempts, "attempt")}`;
   const why = last?.lastReason === undefined ? "" : `; the last said: ${last.lastReason}`;
-  const besides = stopped === undefined ? "" : ` Besides: ${stopped.sentence}`;
   const named = stopped?.destination ?? last?.destination;
   return {
     cause: "backoff",
@@ -125,6 +139,8 @@ function inActive(input: ExplainInput): Answer {
   const details = input.destinations.map((each) => judgeActive(each, input));
   const delivered = mostOf(details.filter(({ cause }) => cause === "being-delivered"));
   if (delivered !== undefined) return headed(delivered, details);
+  const claimed = openRequests.find(isClaimed);
+  if (claimed !== undefined) return deliveredBeyond(claimed, details);
   const isFinished = message.undoneRecipients === 0 && openRequests.length === 0;
   if (message.owedReport !== undefined || isFinished) return { ...reportPending(message), details };
   if (scheduler === undefined) return { ...noScheduler(), details };
@@ -159,17 +175,26 @@ function mostOf(details: readonly DestinationReason[]): DestinationReason | unde
   );
 }
 
+/** A worker has recipients of it that come after those that were read, so no detail tells of them. */
+function deliveredBeyond(claimed: OpenRequest, details: readonly DestinationReason[]): Answer {
+  const { transport, nexthop } = claimed.destination;
+  const destination = `${transport}:${nexthop}`;
+  const { cause, sentence } = beingDelivered(claimed, printable(destination));
+  return { cause, sentence: `${sentence}${othersText(details.length)}`, destination, details };
+}
+
+function othersText(others: number): string {
+  if (others === 0) return "";
+  return ` Other recipients wait for other reasons, at ${times(others, "destination")}.`;
+}
+
 /** A destination's cause as the message's. */
 function headed(reason: DestinationReason, details: readonly DestinationReason[]): Answer {
   const { cause, sentence, sinceMs, untilMs, destination } = reason;
   const others = details.filter((each) => each.cause !== cause).length;
-  const besides =
-    others === 0
-      ? ""
-      : ` Other recipients wait for other reasons, at ${times(others, "destination")}.`;
   return {
     cause,
-    sentence: `${sentence}${besides}`,
+    sentence: `${sentence}${othersText(others)}`,
     ...(sinceMs === undefined ? {} : { sinceMs }),
     ...(untilMs === undefined ? {} : { untilMs }),
     destination,
