@@ -69,7 +69,9 @@ describe("InFlowDelay", () => {
     assert.notEqual(second, undefined);
     flow.left = 2;
     await Promise.all([first, second]);
-    assert.equal(delay.wait(), undefined);
+    const third = delay.wait();
+    delay.end();
+    assert.equal(third, undefined);
   });
 
   it("S33 asks one question at a time, 20 ms apart, however many wait, and none when nobody does", async () => {
