@@ -125,7 +125,7 @@ export const ruleMutations: readonly RuleMutation[] = [
     "return true;",
   ),
   of("S23", "feedback", "Math.min(initialConcurrency, concurrencyLimit)", "initialConcurrency"),
-  of("S23", "scheduler", "    this.#destinations.delete(queue.name);\n", ""),
+  of("S23", "scheduler", "    queue.rest();\n", ""),
   of("S24", "destination", "this.busy < this.window &&", "this.busy <= this.window &&"),
   of("S25", "feedback", "mayGrow && window < busy + initialWindow(rules)", "mayGrow"),
   of(

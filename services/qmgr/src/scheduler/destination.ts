@@ -48,6 +48,8 @@ export class DestinationQueue {
   surplus = 0;
   /** Under which its transport lists it as one that may start. */
   readyAs: { readonly key: JobKey; readonly turn: number } | undefined;
+  /** When it is looked at whether it may be forgotten; undefined: not planned. */
+  forgetAtMs: number | undefined;
   /** When its share of active was last warned of. */
   warnedMs = Number.NEGATIVE_INFINITY;
   #window: WindowState;
@@ -79,6 +81,16 @@ export class DestinationQueue {
   /** Nothing of it is left to look after: it may be forgotten (S23). */
   get isIdle(): boolean {
     return this.busy === 0 && this.openPeers.size === 0 && this.surplus === 0;
+  }
+
+  /** Until then its pace, and that its deliveries come back to back, are worth remembering (S32). */
+  get rememberedUntilMs(): number {
+    return this.#lastDoneMs + backToBackMs;
+  }
+
+  /** It is idle: whoever comes next begins at the initial window again (S23). */
+  rest(): void {
+    if (!this.isDead) this.#window = freshWindow(this.rules);
   }
 
   get isDead(): boolean {

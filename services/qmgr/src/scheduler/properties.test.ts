@@ -357,6 +357,7 @@ class World {
       [...this.away.values()].every((away) => away === 0),
       "all are called back",
     );
+    this.pass(2000);
     assert.deepEqual(scheduler.busyTransports, [], "idle destinations are forgotten");
   }
 }

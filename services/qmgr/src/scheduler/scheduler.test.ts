@@ -299,6 +299,20 @@ describe("the scheduler's windows", () => {
     endWell(scheduler, second, 2000);
     assert.equal(takeOne(scheduler, 3001).keepsConnection, false);
   });
+
+  it("S32 S23 remembers for a second that one was idle a moment ago, and not longer", () => {
+    const afterIdle = (idleMs: number) => {
+      const scheduler = openScheduler(fixedWindow(1));
+      enqueueMessages(scheduler, "a", 1);
+      endWell(scheduler, takeOne(scheduler, 0), 500);
+      scheduler.tick(500 + idleMs);
+      const isKnown = scheduler.busyTransports.length > 0;
+      enqueueMessages(scheduler, "a", 1);
+      return [isKnown, takeOne(scheduler, 500 + idleMs).keepsConnection];
+    };
+    assert.deepEqual(afterIdle(999), [true, true]);
+    assert.deepEqual(afterIdle(1000), [false, false]);
+  });
 });
 
 describe("the scheduler's rests", () => {

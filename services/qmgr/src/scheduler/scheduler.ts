@@ -441,12 +441,15 @@ export class Scheduler {
       if (wake === undefined || wake.atMs > nowMs) return;
       this.#wakes.pop();
       wake.target.wake(nowMs);
-      if (wake.target instanceof DestinationQueue) {
-        this.#changed.add(wake.target);
-        this.#transportOf(wake.target).settle(wake.target);
-        this.#forgetIfIdle(wake.target);
-      }
+      if (wake.target instanceof DestinationQueue) this.#wakeDestination(wake.target, nowMs);
     }
+  }
+
+  #wakeDestination(queue: DestinationQueue, nowMs: number): void {
+    if ((queue.forgetAtMs ?? Infinity) <= nowMs) queue.forgetAtMs = undefined;
+    this.#changed.add(queue);
+    this.#transportOf(queue).settle(queue);
+    this.#forgetIfIdle(queue, nowMs);
   }
 
   #wakeLater(target: DestinationQueue | Transport): void {
@@ -531,14 +534,28 @@ export class Scheduler {
     return made;
   }
 
-  /** S23, S28: an idle one goes; a dead one stays for its mark, unless there are too many. */
-  #forgetIfIdle(queue: DestinationQueue): void {
-    if (!queue.isIdle || queue.isPaused) return;
-    if (queue.isDead && this.#destinations.size <= this.#options.mostDestinations) return;
-    if (this.#destinations.get(queue.name) !== queue) return;
+  /**
+   * S23, S28: an idle one begins anew, and goes a moment after its last request; a dead one stays for its mark, unless
+   * there are too many.
+   */
+  #forgetIfIdle(queue: DestinationQueue, nowMs = Number.NEGATIVE_INFINITY): void {
+    if (!queue.isIdle || queue.isPaused || this.#destinations.get(queue.name) !== queue) return;
+    queue.rest();
+    const isCrowded = this.#destinations.size > this.#options.mostDestinations;
+    if (!isCrowded && queue.isDead) return;
+    if (!isCrowded && queue.rememberedUntilMs > nowMs) {
+      this.#forgetLater(queue);
+      return;
+    }
     this.#destinations.delete(queue.name);
     this.#changed.delete(queue);
     this.#noteGone(queue.name);
+  }
+
+  #forgetLater(queue: DestinationQueue): void {
+    if (queue.forgetAtMs !== undefined) return;
+    queue.forgetAtMs = queue.rememberedUntilMs;
+    this.#wakes.push({ atMs: queue.forgetAtMs, target: queue });
   }
 
   #noteGone(name: string): void {
