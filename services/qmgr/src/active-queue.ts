@@ -162,9 +162,10 @@ export class ActiveQueue {
     this.#messages.set(message.id, message);
     this.#scheduler.messageCame(message);
     message.corruptReason = crashReason(message.crashes, this.#options.limits.crashLimit);
-    for (const request of imported.openRequests) {
-      this.#adopt(message, request, imported.recipients, nowMs);
-      for (const number of request.recipients) message.adopted.add(number);
+    const { openRequests } = imported;
+    for (const request of openRequests) this.#adopt(message, request, imported.recipients, nowMs);
+    if (openRequests.length > 0) {
+      message.adopted = new Set(openRequests.flatMap((request) => request.recipients));
     }
     const isClosed = message.isFinished || message.corruptReason !== undefined;
     if (message.isFinished) message.nextRecipient = message.totalRecipients;
@@ -629,7 +630,7 @@ export class ActiveQueue {
     if (decision.kind === "read" && decision.from === 0) {
       message.mustRecount = false;
       message.recountBelow = Math.max(message.recountBelow, message.nextRecipient);
-      message.adopted.clear();
+      message.adopted = undefined;
       message.deferred = 0;
       message.surplusOf = undefined;
     }
@@ -728,7 +729,8 @@ function withoutAdopted(
   { adopted }: ActiveMessage,
   recipients: readonly StoredRecipient[],
 ): readonly StoredRecipient[] {
-  return adopted.size === 0 ? recipients : recipients.filter(({ number }) => !adopted.has(number));
+  if (adopted === undefined) return recipients;
+  return recipients.filter(({ number }) => !adopted.has(number));
 }
 
 /** Of a request that was out before, when its recipient is not among those that were read. */

@@ -70,7 +70,7 @@ export type ActiveMessage = {
   /** Recipients below this number, when read again, are counted by their state, not tried again when deferred. */
   recountBelow: number;
   /** Recipients of requests from before this stay: they are tried by whoever has those. */
-  readonly adopted: Set<number>;
+  adopted: ReadonlySet<number> | undefined;
   /** Why it must go to corrupt. */
   corruptReason: string | undefined;
   /** The report was not queued in time (Q6). */
@@ -93,7 +93,10 @@ export function openMessage(
     sender: imported.envelope.sender,
     createdMs: imported.createdMs,
     arrivalMs: imported.arrivalMs,
-    ...opened,
+    activeMs: opened.activeMs,
+    order: opened.order,
+    shareKey: opened.shareKey,
+    isFlushed: opened.isFlushed,
     contentFilter: imported.envelope.contentFilter ?? "",
     isForceExpired: imported.isForceExpired,
     totalRecipients: imported.totalRecipients,
@@ -114,7 +117,7 @@ export function openMessage(
     crashes: imported.crashes,
     mustRecount: false,
     recountBelow: 0,
-    adopted: new Set(),
+    adopted: undefined,
     corruptReason: undefined,
     isReportLate: false,
     wasReported: false,

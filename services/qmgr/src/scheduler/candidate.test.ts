@@ -82,7 +82,7 @@ describe("bestCandidate", () => {
   it("S21 takes none that others have overtaken, none with nothing to send, and not itself", () => {
     const current = job({ requests: 100, sent: 10 });
     const overtaken = job({ requests: 5 });
-    overtaken.children.add(job({ requests: 1 }));
+    job({ requests: 1 }).overtake(overtaken, rules.slotCost);
     const sent = job({ requests: 3, sent: 3 });
     assert.equal(bestCandidate(current, [current, overtaken, sent], rules, 0), undefined);
   });

@@ -64,7 +64,7 @@ export function bestCandidate(
     // Jobs come in the order of their arrival in active: no later one can score higher than its waiting time.
     if (waitedSeconds <= bestScore) break;
     const needed = job.mostRequests - job.selected;
-    if (job === current || job.children.size > 0 || needed <= 0 || needed > mostSlots) continue;
+    if (job === current || job.isOvertaken || needed <= 0 || needed > mostSlots) continue;
     const score = waitedSeconds / job.mostRequests;
     if (score > bestScore && !job.isBlocker) {
       best = job;

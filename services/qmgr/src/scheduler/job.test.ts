@@ -41,7 +41,7 @@ describe("a job", () => {
     send(small, 1);
     small.leaveStack(slotCost);
     assert.equal(big.earned, -1 * slotCost);
-    assert.equal(big.children.size, 0);
+    assert.equal(big.isOvertaken, false);
     assert.equal(small.parent, undefined);
   });
 
@@ -69,7 +69,7 @@ describe("a job", () => {
     send(middle, 50);
     middle.leaveStack(slotCost);
     assert.equal(top.parent, bottom);
-    assert.deepEqual([...bottom.children], [top]);
+    assert.equal(bottom.isOvertaken, true);
     assert.equal(bottom.earned, -50 * slotCost);
     send(top, 5);
     top.leaveStack(slotCost);

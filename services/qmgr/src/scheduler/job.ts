@@ -23,7 +23,7 @@ export class Job {
   overuse = 0;
   /** The job that this one has overtaken, and those that have overtaken this one. */
   parent: Job | undefined;
-  readonly children = new Set<Job>();
+  #children: Set<Job> | undefined;
   /** How many have overtaken it so far: the last number of the next one's key. */
   overtakings = 0;
 
@@ -55,6 +55,16 @@ export class Job {
     return true;
   }
 
+  /** Others have overtaken it, and are not done. */
+  get isOvertaken(): boolean {
+    return this.#children !== undefined && this.#children.size > 0;
+  }
+
+  #adopt(child: Job): void {
+    this.#children ??= new Set();
+    this.#children.add(child);
+  }
+
   /** A request of it was sent. */
   countSlot(): void {
     this.selected += 1;
@@ -69,7 +79,7 @@ export class Job {
     overtaken.overtakings += 1;
     this.key = [...overtaken.key, overtaken.overtakings];
     this.parent = overtaken;
-    overtaken.children.add(this);
+    overtaken.#adopt(this);
     overtaken.earned -= expected * slotCost;
     this.overuse = -expected;
   }
@@ -79,13 +89,13 @@ export class Job {
     const { parent } = this;
     if (parent !== undefined) {
       parent.earned -= this.overuse * slotCost;
-      parent.children.delete(this);
+      parent.#children?.delete(this);
     }
-    for (const child of this.children) {
+    for (const child of this.#children ?? []) {
       child.parent = parent;
-      parent?.children.add(child);
+      parent?.#adopt(child);
     }
-    this.children.clear();
+    this.#children = undefined;
     this.parent = undefined;
   }
 }
