@@ -6,8 +6,8 @@
   KEYS[1] index read   ARGV prefix, fence, from ('incoming' | 'deferred'), most messages, most recipients of each, crash limit,
           most recipients of all together or '', those read of each even then, entered before ms or '', in-flow tokens in all
   Returns, per message: {id, generation, arrival, created, envelope, size, n, u, fl, attempts, crashes, fin, next,
-          {number, value, state …}, {request number, request …}, 1 if more may be there at once, x, wd, ut, 1 if it was
-          surplus}; or {id, reason} for one moved to corrupt, or {id} for one that is in another queue.
+          {number, value, state …}, {request number, request …}, 1 if more may be there at once, x, wd, ut, as whose surplus
+          it waited}; or {id, reason} for one moved to corrupt, or {id} for one that is in another queue.
   The ids stand in `opening` until the next import or close-import: a leader that dies over them leaves a count, and
   such a message is then imported alone (DESIGN §3, "opened, not closed").
   Ends or renews `looking`: see include/opening. Each of incoming gives an in-flow token back, the end of the scan all.
@@ -133,8 +133,11 @@ for _, id in ipairs(ids) do
     call('HSET', key, 'q', 'active', 'g', generation, 'qe', digits(now_ms))
     if from == 'deferred' then
       zrem_later(P .. ':due', id)
-      if v[25] then zrem_later(surplus_key(v[25]), id) end
-      call('HDEL', key, 'due', 'sp')
+      call('HDEL', key, 'due')
+    end
+    if v[25] then
+      zrem_later(surplus_key(v[25]), id)
+      call('HDEL', key, 'sp')
     end
     -- Told once.
     if v[24] then call('HDEL', key, 'ut') end
@@ -142,7 +145,7 @@ for _, id in ipairs(ids) do
     opening[#opening + 1] = id
     last = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
       v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]), suspect and 1 or 0,
-      v[22] or '', v[23] or '', v[24] or '', v[25] and '1' or '' }
+      v[22] or '', v[23] or '', v[24] or '', v[25] or '' }
     imported[#imported + 1] = last
     if suspect then
       is_cut = true

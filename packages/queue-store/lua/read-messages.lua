@@ -42,7 +42,7 @@ for i = 3, #ARGV do
   else
     answers[#answers + 1] = { id, v[1], v[2], v[3], v[4], v[5], v[6] or '', v[7] or '0', v[8] or '', v[9] or '',
       v[10], v[11], why, v[12] or '0', undone(id, tonumber(v[11]) or 0, v[12], v[13]),
-      v[14] or '', v[15] and '1' or '' }
+      v[14] or '', v[15] and v[1] == 'deferred' and '1' or '' }
   end
 end
 return answers

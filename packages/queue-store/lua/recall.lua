@@ -10,17 +10,17 @@
 -- @include base
 -- @include fence
 -- @include surplus
-local hash, most = surplus_hash(ARGV[3]), tonumber(ARGV[4])
-local flat = call('ZPOPMIN', surplus_key(hash), most)
+local name, most = ARGV[3], tonumber(ARGV[4])
+local flat = call('ZPOPMIN', surplus_key(name), most)
 local recalled = 0
 for i = 1, #flat, 2 do
   local id = flat[i]
   local key = record_key(id)
   local v = redis.pcall('HMGET', key, 'q', 'sp')
-  if not v.err and v[1] == 'deferred' and v[2] == hash then
+  if not v.err and v[1] == 'deferred' and v[2] == name then
     call('HSET', key, 'due', digits(now_ms))
     call('ZADD', P .. ':due', now_ms, id)
     recalled = recalled + 1
   end
 end
-return { recalled, #flat / 2, call('ZCARD', surplus_key(hash)) }
+return { recalled, #flat / 2, call('ZCARD', surplus_key(name)) }

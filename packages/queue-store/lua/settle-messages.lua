@@ -37,10 +37,9 @@ local function defer(id, v, due, count_attempt, surplus_of)
   end
   if count_attempt == '1' then call('HINCRBY', key, 'a', 1) end
   if surplus_of ~= '' then
-    local hash = surplus_hash(surplus_of)
-    call('HSET', key, 'sp', hash)
-    zadd_later(surplus_key(hash), v[5], id)
-    surplus_keys[surplus_key(hash)] = true
+    call('HSET', key, 'sp', surplus_of)
+    zadd_later(surplus_key(surplus_of), v[5], id)
+    surplus_keys[surplus_key(surplus_of)] = true
   end
   return 'done'
 end

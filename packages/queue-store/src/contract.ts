@@ -214,8 +214,8 @@ export type ImportedMessage = {
   readonly wasWarned: boolean;
   /** It was flushed by its id: it lifts the throttles that it meets (S29). Told once. */
   readonly isUnthrottling: boolean;
-  /** It waited in deferred for room at a destination (S31). */
-  readonly wasSurplus: boolean;
+  /** For whose room it waited in deferred, if it did (S31). */
+  readonly surplusOf?: string;
   /** The import ended with this one though more may be there: a leader may have died over it, or over the next. */
   readonly isMoreBehind: boolean;
   readonly openRequests: readonly OpenRequest[];

@@ -222,7 +222,7 @@ export class SchedulingStore implements Scheduling {
         isForceExpired: expired === "1",
         wasWarned: warned === "1",
         isUnthrottling: unthrottling === "1",
-        wasSurplus: surplus === "1",
+        ...(surplus === "" ? {} : { surplusOf: asText(surplus) }),
         isMoreBehind: isMoreBehind === 1,
         openRequests: flat
           .flatMap((text, i) => (i % 2 === 1 ? [unpackRequest(id, Number(flat[i - 1]), text)] : []))

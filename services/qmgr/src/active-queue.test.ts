@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { ImportedMessage, OpenRequest } from "@postmq/queue-store";
+import { enhancedStatus } from "@postmq/vocabulary";
 import type { RequestName, StoredRecipient } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
 import { jobSize } from "./scheduler/job-size.ts";
@@ -368,5 +369,33 @@ describe("ActiveQueue", () => {
       );
     });
     assert.equal(job.slot.destination.msPerRequest, undefined);
+  });
+
+  it("reads and tries no more of a message that can't be read", () => {
+    const play = new Play();
+    const many = { totalRecipients: 1000, nextRecipient: 1 };
+    play.active.addMessage(imported(["a@a.example"], many), 0);
+    const [name] = play.dispatch();
+    const [read] = play.active.takeReads(0);
+    assert(name !== undefined && read !== undefined);
+    const told = { sent: 0, deferred: 0, failed: 0, feedback: { kind: "none" } } as const;
+    play.active.ended({ kind: "ended", request: name, end: "unreadable", ...told }, 0);
+    const more = recipients("b@b.example").map((one) => ({ ...one, number: 1 }));
+    play.active.recipientsRead(read.message, { recipients: more, nextRecipient: 2 }, 0);
+    assert.deepEqual(play.dispatch(), []);
+    assert.deepEqual(play.active.takeReads(10_000), []);
+    assert.deepEqual(play.decide(), ["corrupt"]);
+  });
+
+  it("S29 S31 lifts what stands in the way of a flushed message for its later batches too", () => {
+    const play = new Play();
+    const many = { totalRecipients: 3, nextRecipient: 1, isUnthrottling: true };
+    play.active.addMessage(imported(["a@a.example"], many), 0);
+    const [read] = play.active.takeReads(5000);
+    assert(read !== undefined);
+    play.active.throttle("smtp", { status: enhancedStatus("4.3.0"), reason: "x" }, 60_000);
+    const more = recipients("b@b.example").map((one) => ({ ...one, number: 1 }));
+    play.active.recipientsRead(read.message, { recipients: more, nextRecipient: 3 }, 5000);
+    assert.equal(play.dispatch().length, 1);
   });
 });

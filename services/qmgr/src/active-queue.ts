@@ -100,6 +100,8 @@ type EndedEvent = Extract<LeaderEvent, { readonly kind: "ended" }>;
 /** How long a message rests whose decision the record did not bear out twice in a row. */
 const refusedRestMs = 1000;
 const refusalsUntilStuck = 6;
+/** Messages of a transport that are looked at for a refill in vain, before the others wait for the next look. */
+const mostLooksInVain = 50;
 /** A job whose ring was lost, and known to be, is rung again after this long. */
 const lostRingPauseMs = 1000;
 
@@ -116,8 +118,8 @@ export class ActiveQueue {
   #decided: DecidedOutcomes[] = [];
   #recipientsInMemory = 0;
   readonly #inMemoryByTransport = new Map<string, number>();
-  /** Messages with recipients still to be read, the oldest first. */
-  readonly #unread = new Set<ActiveMessage>();
+  /** Messages with recipients still to be read, by transport, the oldest first. */
+  readonly #unread = new Map<string, Set<ActiveMessage>>();
   #opened = 0;
 
   constructor(options: ActiveQueueOptions) {
@@ -170,9 +172,9 @@ export class ActiveQueue {
     const isClosed = message.isFinished || message.corruptReason !== undefined;
     if (message.isFinished) message.nextRecipient = message.totalRecipients;
     const free = withoutAdopted(message, imported.recipients);
-    if (!isClosed) this.#tryRecipients(message, free, nowMs, imported.isUnthrottling);
-    if (imported.wasSurplus) this.#scheduler.cameBack(message);
-    if (!isClosed && message.nextRecipient < message.totalRecipients) this.#unread.add(message);
+    if (!isClosed) this.#tryRecipients(message, free, nowMs);
+    if (imported.surplusOf !== undefined) this.#scheduler.cameBack(imported.surplusOf);
+    if (!isClosed && message.nextRecipient < message.totalRecipients) this.#noteUnread(message);
     this.#listIfIdle(message);
   }
 
@@ -205,7 +207,7 @@ export class ActiveQueue {
   #drop(message: ActiveMessage): void {
     message.phase = "gone";
     this.#abandonQueued(message);
-    this.#unread.delete(message);
+    this.#forgetUnread(message);
     this.#scheduler.messageLeft(message);
     if (this.#messages.get(message.id) === message) this.#messages.delete(message.id);
   }
@@ -259,8 +261,10 @@ export class ActiveQueue {
       number < message.recountBelow && state.kind === "deferred";
     message.deferred += read.recipients.filter(isCounted).length;
     const untried = read.recipients.filter((recipient) => !isCounted(recipient));
-    this.#tryRecipients(message, withoutAdopted(message, untried), nowMs);
-    if (message.nextRecipient >= message.totalRecipients) this.#unread.delete(message);
+    if (message.corruptReason === undefined) {
+      this.#tryRecipients(message, withoutAdopted(message, untried), nowMs);
+    }
+    if (message.nextRecipient >= message.totalRecipients) this.#forgetUnread(message);
     this.#listIfIdle(message);
   }
 
@@ -270,16 +274,34 @@ export class ActiveQueue {
    */
   takeReads(nowMs: number): readonly RecipientRead[] {
     const reads: RecipientRead[] = [];
-    for (const message of this.#unread) {
-      const limit = this.#refillSize(message, nowMs);
-      if (limit === 0) continue;
-      message.isReading = true;
-      message.outstanding += 1;
-      message.lastRefillMs = nowMs;
-      this.#reserve(message, limit);
-      reads.push({ message, from: message.nextRecipient, limit });
+    for (const messages of this.#unread.values()) {
+      let inVain = 0;
+      for (const message of messages) {
+        const limit = this.#refillSize(message, nowMs);
+        if (limit > 0) reads.push(this.#beginRead(message, limit, nowMs));
+        else inVain += 1;
+        if (inVain === mostLooksInVain) break;
+      }
     }
     return reads;
+  }
+
+  #beginRead(message: ActiveMessage, limit: number, nowMs: number): RecipientRead {
+    message.isReading = true;
+    message.outstanding += 1;
+    message.lastRefillMs = nowMs;
+    this.#reserve(message, limit);
+    return { message, from: message.nextRecipient, limit };
+  }
+
+  #noteUnread(message: ActiveMessage): void {
+    message.unreadAt = message.transport;
+    const messages = this.#unread.get(message.unreadAt) ?? new Set();
+    this.#unread.set(message.unreadAt, messages.add(message));
+  }
+
+  #forgetUnread(message: ActiveMessage): void {
+    this.#unread.get(message.unreadAt)?.delete(message);
   }
 
   /** How many recipients to read of a message of which none is out. Room is kept for them until they are read. */
@@ -297,8 +319,9 @@ export class ActiveQueue {
   }
 
   #refillSize(message: ActiveMessage, nowMs: number): number {
-    const { isReading, phase, outstanding, mustRecount } = message;
+    const { isReading, phase, outstanding, mustRecount, corruptReason } = message;
     if (phase !== "open" || isReading || outstanding === 0 || mustRecount) return 0;
+    if (corruptReason !== undefined) return 0;
     const transport = message.transport;
     return refillSize(
       {
@@ -316,7 +339,6 @@ export class ActiveQueue {
     message: ActiveMessage,
     recipients: readonly StoredRecipient[],
     nowMs: number,
-    lifts = false,
   ): void {
     const tried = message.isForceExpired ? this.#passOverDeferred(message, recipients) : recipients;
     if (tried.length === 0) return;
@@ -325,12 +347,13 @@ export class ActiveQueue {
       message,
       this.#options.grouping,
       (destination, queueName) => {
-        if (lifts) this.#scheduler.liftFor(destination, queueName);
+        if (message.isUnthrottling) this.#scheduler.liftFor(destination, queueName);
         return this.#scheduler.suspensionOf(destination, queueName);
       },
     );
     // What an operator asked for, and what has little time left, is tried whoever has had their share (S11, S31).
-    const mayWait = !lifts && !isExpired(message, nowMs, this.#options.limits.lifetime);
+    const mayWait =
+      !message.isUnthrottling && !isExpired(message, nowMs, this.#options.limits.lifetime);
     for (const group of groups) this.#tryGroup(message, group, { mayWait, nowMs });
     this.#decideFor(message, decided);
   }

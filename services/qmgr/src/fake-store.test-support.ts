@@ -69,8 +69,8 @@ export type FakeRecord = {
   isForceExpired: boolean;
   wasWarned: boolean;
   isUnthrottling: boolean;
-  /** It waits in deferred for room at a destination. */
-  isSurplus: boolean;
+  /** For whose room it waits in deferred. */
+  surplusOf: string | undefined;
   attempts: number;
 };
 
@@ -154,7 +154,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       isForceExpired: false,
       wasWarned: false,
       isUnthrottling: false,
-      isSurplus: false,
+      surplusOf: undefined,
       attempts: 0,
     });
     return id;
@@ -372,7 +372,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       const least = Math.min(options.minRecipients ?? defaultMinRecipients, maxRecipients);
       const message = this.#imported(record, Math.max(least, Math.min(left, maxRecipients)));
       record.isUnthrottling = false;
-      record.isSurplus = false;
+      record.surplusOf = undefined;
       left -= message.recipients.length;
       return message;
     });
@@ -397,7 +397,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       isForceExpired: record.isForceExpired,
       wasWarned: record.wasWarned,
       isUnthrottling: record.isUnthrottling,
-      wasSurplus: record.isSurplus,
+      ...(record.surplusOf === undefined ? {} : { surplusOf: record.surplusOf }),
       isMoreBehind: false,
       openRequests: [...record.requests].map(([number, request]) =>
         open(record.id, number, request),
@@ -534,7 +534,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
         this.#enter(record, "deferred");
         record.dueMs = settlement.dueMs;
         record.owed = undefined;
-        record.isSurplus = settlement.surplusOf !== undefined;
+        record.surplusOf = settlement.surplusOf;
         if (settlement.surplusOf !== undefined) this.#addSurplus(settlement.surplusOf, record.id);
         if (settlement.countAttempt) record.attempts += 1;
         return "done";

@@ -33,6 +33,8 @@ export type ActiveMessage = {
   readonly contentFilter: string;
   /** It is tried because everything, or this message, was flushed. */
   readonly isFlushed: boolean;
+  /** It was flushed by its id: it lifts what stands in its way (S29). */
+  readonly isUnthrottling: boolean;
   /** An operator wants it returned, not tried. */
   readonly isForceExpired: boolean;
   readonly totalRecipients: number;
@@ -47,6 +49,8 @@ export type ActiveMessage = {
   recipientsInMemory: number;
   /** When recipients were read last. */
   lastRefillMs: number;
+  /** The transport under which it is listed as one with recipients to be read. */
+  unreadAt: string;
   /** More recipients are being read while others are out. */
   isReading: boolean;
   /** Room that is kept for recipients being read. */
@@ -99,6 +103,7 @@ export function openMessage(
     isFlushed: opened.isFlushed,
     contentFilter: imported.envelope.contentFilter ?? "",
     isForceExpired: imported.isForceExpired,
+    isUnthrottling: imported.isUnthrottling,
     totalRecipients: imported.totalRecipients,
     isFinished: imported.isFinished,
     phase: "open",
@@ -106,6 +111,7 @@ export function openMessage(
     transport: "",
     recipientsInMemory: 0,
     lastRefillMs: opened.activeMs,
+    unreadAt: "",
     isReading: false,
     reserved: 0,
     nextRecipient: imported.nextRecipient,

@@ -58,7 +58,7 @@ async function lead(changes: LeadingChanges = {}) {
     const state = store.record(id).recipients[0]?.state;
     return state?.kind === "deferred" ? state.reason : undefined;
   };
-  return { store, leading, submit, work, flush, kill, queueOf, reasonOf, ...leading.ticker };
+  return { store, leading, submit, work, flush, kill, queueOf, reasonOf };
 }
 
 describe("the rules in a term", () => {

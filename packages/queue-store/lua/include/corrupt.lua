@@ -20,7 +20,7 @@ local function park_corrupt(id, reason, generation)
     leave_queue(v[1], id, v[4], v[5], v[6])
     call('ZREM', P .. ':due', id)
     call('ZREM', P .. ':owed', id)
-    call('HDEL', key, 'cl', 'due', 'bw')
+    call('HDEL', key, 'cl', 'due', 'bw', 'sp')
     call('HSET', key, 'q', 'corrupt', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms))
     enter_queue('corrupt', id, v[3], v[4], v[5], v[6])
     if v[1] == 'active' then tell_leader('left', id) end

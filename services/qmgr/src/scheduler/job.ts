@@ -93,7 +93,7 @@ export class Job {
     }
     for (const child of this.#children ?? []) {
       child.parent = parent;
-      parent?.#adopt(child);
+      if (parent !== undefined) parent.#adopt(child);
     }
     this.#children = undefined;
     this.parent = undefined;

@@ -154,8 +154,7 @@ class World {
       assert(recall.name.startsWith("share:") || held + recall.most <= share, "no room for those");
       this.away.set(recall.name, away - found);
       this.scheduler.recalled(recall, { found, left: away - found });
-      const one = { ...message(), surplusOf: recall.name };
-      for (let n = 0; n < found; n += 1) this.scheduler.cameBack(one);
+      for (let n = 0; n < found; n += 1) this.scheduler.cameBack(recall.name);
     }
   }
 

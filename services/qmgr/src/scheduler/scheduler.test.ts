@@ -462,7 +462,7 @@ describe("the scheduler's shares of active", () => {
     const told = () => scheduler.takeReports(0).changed.find(({ name }) => name === "smtp:a");
     assert.equal(told()?.surplus, 10, "they are called, and not yet here");
     assert.deepEqual(scheduler.takeRecalls(room, true), [], "their room is kept");
-    for (const _ of [1, 2]) scheduler.cameBack({ ...message(), surplusOf: "smtp:a" });
+    for (const _ of [1, 2]) scheduler.cameBack("smtp:a");
     assert.equal(told()?.surplus, 8);
     scheduler.recalled(recall, { found: 1, left: 0 });
     scheduler.recallsCame();
@@ -479,7 +479,7 @@ describe("the scheduler's shares of active", () => {
   it("S31 counts a message once that comes in by itself and goes back again", () => {
     const scheduler = clogged();
     for (let n = 0; n < 5; n += 1) {
-      if (n > 0) scheduler.cameBack({ ...message(), surplusOf: "smtp:a" });
+      if (n > 0) scheduler.cameBack("smtp:a");
       scheduler.sentAway("smtp:a");
     }
     const [report] = scheduler.takeReports(0).changed;
@@ -517,6 +517,14 @@ describe("the scheduler's shares of active", () => {
     assert.deepEqual(scheduler.takeRecalls(room, true), []);
     scheduler.messageLeft(first);
     assert.deepEqual(scheduler.takeRecalls(room, true), [{ name: "share:flood", most: 1 }]);
+  });
+
+  it("S31 with fair_share_key a message that is under way goes on, whatever came of its key since", () => {
+    const scheduler = openScheduler(fixedWindow(1), { activeLimit, weightOf: () => 1 });
+    const big = { ...message({ shareKey: "flood" }), outstanding: 1 };
+    for (let n = 0; n < 9; n += 1) scheduler.messageCame(message({ shareKey: "flood" }));
+    assert.equal(scheduler.surplusAt(big, toA, "smtp:a", 0), undefined);
+    assert.equal(scheduler.surplusAt({ ...big, outstanding: 0 }, toA, "smtp:a", 0), "share:flood");
   });
 
   it("S31 with fair_share_key mail without a key is of many, and has no share to exceed", () => {

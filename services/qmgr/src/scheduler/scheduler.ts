@@ -129,8 +129,9 @@ export class Scheduler {
     nowMs: number,
   ): string | undefined {
     const { shareKey } = message;
-    // Mail without a key is of many: nobody has had too much of it.
-    if (shareKey !== "" && (this.#held.get(shareKey) ?? 0) > this.#share)
+    // Mail without a key is of many: nobody has had too much of it. What is under way goes on.
+    const isNew = message.outstanding === 0 && !message.wasTried;
+    if (isNew && shareKey !== "" && (this.#held.get(shareKey) ?? 0) > this.#share)
       return shareName(shareKey);
     const queue = this.#destinations.get(queueName);
     if (queue === undefined || queue.openPeers.size < this.#share) return undefined;
@@ -152,14 +153,9 @@ export class Scheduler {
     this.#showSurplus(name);
   }
 
-  /** A message that had gone back for want of room is in active again, if only to be sent back anew. */
-  cameBack(message: ActiveMessage): void {
-    const names =
-      message.surplusOf === undefined
-        ? [...this.#transports.values()].flatMap((transport) => transport.destinationsOf(message))
-        : [message.surplusOf];
-    const name = [...names, shareName(message.shareKey)].find((one) => this.#surplus.cameBack(one));
-    if (name !== undefined) this.#showSurplus(name);
+  /** A message that had gone back for that reason is in active again, if only to be sent back anew. */
+  cameBack(name: string): void {
+    if (this.#surplus.cameBack(name)) this.#showSurplus(name);
   }
 
   /**

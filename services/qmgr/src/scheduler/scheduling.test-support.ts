@@ -84,7 +84,6 @@ export function imported(changes: Partial<ImportedMessage> = {}): ImportedMessag
     isForceExpired: false,
     wasWarned: false,
     isUnthrottling: false,
-    wasSurplus: false,
     isMoreBehind: false,
     openRequests: [],
     ...changes,

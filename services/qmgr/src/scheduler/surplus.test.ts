@@ -38,8 +38,26 @@ describe("shares of active", () => {
     assert.deepEqual(called(), []);
     assert.equal(surplus.cameBack("a"), true);
     assert.deepEqual(called(), [{ name: "a", most: 1 }]);
-    assert.deepEqual(surplus.allCame(), ["a", "b"]);
+    assert.deepEqual(surplus.allCame().toSorted(), ["a", "b"]);
     assert.deepEqual([surplus.of("a"), surplus.of("b")], [200, 0]);
     assert.equal(surplus.cameBack("b"), false);
+  });
+
+  it("S31 serves all names in turns, those last that were called last", () => {
+    const surplus = new Surplus(100);
+    for (const name of ["a", "b", "c"]) surplus.add(name, 50);
+    const called = () =>
+      surplus.takeRecalls(() => 0, 60, true).map(({ name, most }) => `${name} ${most}`);
+    assert.deepEqual(called(), ["a 50", "b 10"]);
+    assert.deepEqual(called(), ["c 50", "a 10"]);
+  });
+
+  it("S31 counts what goes away while the answer to a call is on its way", () => {
+    const surplus = new Surplus(100);
+    surplus.add("a", 10);
+    surplus.takeRecalls(() => 0, 10, true);
+    surplus.add("a");
+    surplus.recalled("a", { found: 10, left: 0 });
+    assert.equal(surplus.of("a"), 11);
   });
 });

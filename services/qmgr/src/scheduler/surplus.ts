@@ -18,11 +18,18 @@ export function shareOfActive(activeLimit: number): number {
 /** Up to so many of its messages to bring back from deferred. */
 export type Recall = { readonly name: string; readonly most: number };
 
+type Count = {
+  away: number;
+  called: number;
+  /** Sent away since they were called, which the answer to the call may not count. */
+  since: number;
+};
+
 /** What waits in deferred for room, by the name of whose room it is. */
 export class Surplus {
   readonly #share: number;
   /** Messages not in active, and those of them that were called back and are still to be imported. */
-  readonly #away = new Map<string, { away: number; called: number }>();
+  readonly #away = new Map<string, Count>();
 
   constructor(share: number) {
     this.#share = share;
@@ -35,8 +42,9 @@ export class Surplus {
 
   /** @param known what an earlier leader counted */
   add(name: string, known = 1): void {
-    const count = this.#away.get(name) ?? { away: 0, called: 0 };
+    const count = this.#away.get(name) ?? { away: 0, called: 0, since: 0 };
     count.away += known;
+    count.since += known;
     this.#away.set(name, count);
   }
 
@@ -73,6 +81,7 @@ export class Surplus {
       left -= most;
       recalls.push({ name, most });
     }
+    for (const { name } of recalls) this.#askedFor(name);
     return recalls;
   }
 
@@ -81,7 +90,7 @@ export class Surplus {
     const count = this.#away.get(name);
     if (count === undefined) return;
     count.called += found;
-    count.away = count.called + left;
+    count.away = count.called + left + count.since;
     this.#forgetIfNone(name, count);
   }
 
@@ -96,6 +105,15 @@ export class Surplus {
       changed.push(name);
     }
     return changed;
+  }
+
+  /** Whoever was called goes last the next time: others get room before. */
+  #askedFor(name: string): void {
+    const count = this.#away.get(name);
+    if (count === undefined) return;
+    count.since = 0;
+    this.#away.delete(name);
+    this.#away.set(name, count);
   }
 
   #forgetIfNone(name: string, { away }: { readonly away: number }): void {

@@ -169,10 +169,6 @@ export class Transport {
     return this.#jobs.get(message)?.peers.has(queueName) === true;
   }
 
-  destinationsOf(message: ActiveMessage): readonly string[] {
-    return [...(this.#jobs.get(message)?.peers.keys() ?? [])];
-  }
-
   /** Some of its jobs of this message has overtaken another (its recipients may use the extra pool). */
   isOvertaking(message: ActiveMessage): boolean {
     return this.#jobs.get(message)?.parent !== undefined;
