@@ -82,6 +82,26 @@ describe("doorbells", () => {
     assert.match(notices[1] ?? "", /^info Redis takes rings again/);
   });
 
+  it("P9 a listener whose every fetch is refused by a full Redis does not run in circles, and goes on later", async () => {
+    await using opened = open("refused");
+    const { bells } = opened;
+    await bells.makeQueues();
+    await bells.ring("incoming", id);
+    await redis.cli("CONFIG", "SET", "maxmemory", "1");
+    let taken = 0;
+    const listener = await bells.listen("incoming", { concurrency: 1 }, async () => {
+      taken += 1;
+    });
+    const refusals = () => opened.notices.filter((text) => text.includes("OOM")).length;
+    const startMs = performance.now();
+    await waitFor(() => refusals() >= 2);
+    await waitFor(() => performance.now() - startMs > 1500);
+    assert.ok(refusals() < 20, `${refusals()} refused fetches`);
+    await redis.cli("CONFIG", "SET", "maxmemory", "0");
+    await waitFor(() => taken === 1);
+    await listener.close();
+  });
+
   it("does not take a bug for a lost ring", async () => {
     await using opened = open("bug");
     const ring = Promise.reject(new TypeError("a bug"));

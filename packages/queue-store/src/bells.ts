@@ -8,11 +8,12 @@
  * Source: DESIGN §3 "Rings may be lost"; LIBRARIES §1; PROTOTYPE §5.
  */
 import { setTimeout as delay } from "node:timers/promises";
-import { Queue, Worker } from "bullmq";
+import { Queue } from "bullmq";
 import type { Job } from "bullmq";
 import type { Redis } from "ioredis";
 import { bellQueues, PanicError } from "@postmq/vocabulary";
 import type { BellQueue, QueueId, RequestName } from "@postmq/vocabulary";
+import { BellWorker, fetchRestMs } from "./bell-worker.ts";
 import { Coalescer } from "./coalescer.ts";
 import type { Bell, BellListener, DeliveryBell } from "./contract.ts";
 import { checkedId } from "./packing.ts";
@@ -199,7 +200,7 @@ export class Bells implements AsyncDisposable {
     // Of the last job taken, or the last look at which none waited.
     let lastSeenMs = performance.now();
     const running = new Set<Promise<void>>();
-    const worker = new Worker(
+    const worker = new BellWorker<unknown>(
       name,
       async (job: Job<unknown>) => {
         lastSeenMs = performance.now();
@@ -232,7 +233,7 @@ export class Bells implements AsyncDisposable {
         maxStalledCount,
         removeOnComplete: { count: 0 },
         removeOnFail: { count: 0 },
-        runRetryDelay: 1000,
+        runRetryDelay: fetchRestMs,
         drainDelay: 5,
       },
     );
