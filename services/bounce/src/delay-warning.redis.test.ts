@@ -8,17 +8,7 @@ import { enhancedStatus } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 
 import { reportMessage } from "./report-message.ts";
-
-const settings = {
-  myhostname: "mail.example",
-  myorigin: "mail.example",
-  mailName: "postmq",
-  mailerDaemon: "MAILER-DAEMON",
-  doubleBounceSender: "double-bounce",
-  bounceSizeLimit: 50_000,
-  delayWarningMs: 3_600_000,
-  lifetimeMs: 432_000_000,
-};
+import { reportSettings as settings } from "./report-settings.test-support.ts";
 
 async function commit(store: Store): Promise<QueueId> {
   const intake = store.intake();

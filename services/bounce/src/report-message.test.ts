@@ -4,6 +4,7 @@ import type { NewMessage, NotOpened, OpenedReport, Reporting } from "@postmq/que
 import { enhancedStatus, parseQueueId, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 import { reportMessage } from "./report-message.ts";
+import { reportSettings as settings } from "./report-settings.test-support.ts";
 
 function queueId(text: string): QueueId {
   const id = parseQueueId(text);
@@ -87,16 +88,6 @@ function run(reporting: FakeReporting) {
   const lines: string[] = [];
   const write = (text: string, about?: QueueId) => void lines.push(`${about ?? ""}: ${text}`);
   const log = { info: write, warning: write, error: write };
-  const settings = {
-    myhostname: "mail.example",
-    myorigin: "mail.example",
-    mailName: "postmq",
-    mailerDaemon: "MAILER-DAEMON",
-    doubleBounceSender: "double-bounce",
-    bounceSizeLimit: 50_000,
-    delayWarningMs: 3_600_000,
-    lifetimeMs: 432_000_000,
-  };
   const clock = { nowMs: () => 5000 };
   return reportMessage(id, { reporting, clock, log, settings }).then((end) => ({ end, lines }));
 }

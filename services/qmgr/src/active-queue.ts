@@ -135,6 +135,12 @@ export class ActiveQueue {
     return this.#recipientsInMemory;
   }
 
+  /** Recipients that may be read now: some of a message always may. */
+  get recipientRoom(): number {
+    const { recipientLimit, recipientMinimum } = this.#options;
+    return Math.max(recipientMinimum, recipientLimit - this.#recipientsInMemory);
+  }
+
   /** Messages to decide about, and outcomes to record. */
   get hasUndecided(): boolean {
     return this.#undecided.length > 0 || this.#decided.length > 0;
@@ -306,9 +312,7 @@ export class ActiveQueue {
 
   /** How many recipients to read of a message of which none is out. Room is kept for them until they are read. */
   reserveRead(message: ActiveMessage): number {
-    const { recipientLimit, recipientMinimum } = this.#options;
-    const room = Math.max(recipientMinimum, recipientLimit - this.#recipientsInMemory);
-    const limit = Math.min(recipientBatch, room);
+    const limit = Math.min(recipientBatch, this.recipientRoom);
     this.#reserve(message, limit);
     return limit;
   }
@@ -397,7 +401,6 @@ export class ActiveQueue {
   /** Requests that waited, taken out: their recipients are deferred without an attempt (S18, S28, S35). */
   #suspend(entries: readonly Entry[], why: Suspension): void {
     const outcome = deferredAs(why);
-    if (outcome === undefined) return;
     for (const entry of entries) {
       this.#decideFor(
         entry.message,

@@ -72,9 +72,10 @@ export function groupRecipients(
   for (const recipient of recipients) {
     const destination = destinationOf(recipient.address, message, rules);
     const name = queueName(recipient.address, destination, rules);
+    const suspension = suspensionOf(destination, name);
     const outcome =
       decideAtOnce(recipient.address, destination, message, rules) ??
-      deferredAs(suspensionOf(destination, name));
+      (suspension && deferredAs(suspension));
     if (outcome === undefined) routed.push({ recipient, destination, queueName: name });
     else decided.push(decidedRecipient(recipient, outcome, destination.transport === "error"));
   }
@@ -145,8 +146,8 @@ const deferredTransport: LocalOutcome = {
   reason: "deferred transport",
 };
 
-export function deferredAs(suspension: Suspension | undefined): LocalOutcome | undefined {
-  return suspension && { kind: "deferred", status: suspension.status, reason: suspension.reason };
+export function deferredAs({ status, reason }: Suspension): LocalOutcome {
+  return { kind: "deferred", status, reason };
 }
 
 /** Source: spec S14. */

@@ -303,7 +303,7 @@ export class Term {
       from,
       maxMessages,
       maxRecipients: firstRecipientBatch,
-      maxRecipientsInAll: this.#recipientRoom(),
+      maxRecipientsInAll: this.#active.recipientRoom,
       minRecipients: settings.recipientMinimum,
       ...(flushMs === undefined ? {} : { enteredBeforeMs: flushMs }),
     });
@@ -379,11 +379,6 @@ export class Term {
     const { health, settings } = this.#parts;
     const isScarce = health().memoryRatio >= scarceMemoryRatio;
     return isScarce ? Math.min(scarceActiveLimit, settings.activeLimit) : settings.activeLimit;
-  }
-
-  #recipientRoom(): number {
-    const { recipientLimit, recipientMinimum } = this.#parts.settings;
-    return Math.max(recipientMinimum, recipientLimit - this.#active.recipientsInMemory);
   }
 
   #addMessages(messages: readonly ImportedMessage[], isFlushed: boolean): void {

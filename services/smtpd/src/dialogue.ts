@@ -351,6 +351,7 @@ export class Dialogue {
   }
 
   #unknown(verb: string, line: string): Reply {
+    // RFC 5321 §4.2.4, and Postfix: 502 for what is known and not offered. Nothing announces these in EHLO.
     if (notImplemented.has(verb)) return "502 5.5.1 Error: command not implemented";
     if (forbiddenCommands.has(verb) || headerLike.test(line) || /^[^A-Za-z]/.test(line)) {
       this.#context.log.warning(

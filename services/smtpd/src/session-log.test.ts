@@ -92,6 +92,7 @@ describe("what a client says (security.md 3, 14)", () => {
     await using server = await startListener({ intake: new MemoryIntake() });
     using client = await SmtpClient.open(server.port);
     await say(client, [
+      // Not offered, so refused; a client may send its secret all the same, and it must not be logged.
       ["AUTH PLAIN AGNhbmFyeQBjYW5hcnk=", "502 5.5.1 Error: command not implemented"],
     ]);
     client.send("QUIT\r\n");
