@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { TestContext } from "node:test";
 
-import { freePort, sendMail, startPostmq, testMail, waitFor } from "@postmq/testing";
+import { sendMail, startPostmq, testMail, waitFor } from "@postmq/testing";
 import type { PostmqSystem } from "@postmq/testing";
 
 import { GatedSink } from "../support/gated-sink.ts";
@@ -88,7 +88,12 @@ describe("explain", () => {
     const unanswered = stack.use(await GatedSink.start());
     unanswered.holdAt("dot");
     const ports = new Map(silentDomains.map((domain, n) => [domain, silent[n]?.server.port ?? 0]));
-    ports.set("later.example.com", later.server.port).set("closed.example.com", await freePort());
+    const refusing = stack.use(await GatedSink.start());
+    refusing.holdAt("greeting");
+    const turnsAway = { reply: "421 4.3.2 no service now" };
+    refusing.answerBy(({ stage }) => (stage === "greeting" ? turnsAway : undefined));
+    ports.set("later.example.com", later.server.port);
+    ports.set("refusing.example.com", refusing.server.port);
     ports.set("unanswered.example.com", unanswered.server.port);
     const maps = `${transportMaps(ports).slice(0, -1)}, {lmtp.example.com = lmtp:[127.0.0.1]:24}}`;
     const system = stack.use(
@@ -110,10 +115,12 @@ describe("explain", () => {
       cause: "backoff",
       sentence: /after 1 attempt.*450 4\.2\.1 later/,
     });
-    // Four failures in a row make a destination dead (S28).
-    const refused = (await sendSome(system, "closed.example.com", 6)).at(-1) ?? "";
+    // Four failures while mail waits there make a destination dead (S28): one without mail is forgotten.
+    const refused = (await sendSome(system, "refusing.example.com", share)).at(-1) ?? "";
+    await waitFor(() => refusing.held === 5);
+    refusing.open(turnsAway);
     const dead = { cause: "backoff", detail: "destination-dead" };
-    await expectCause(at, refused, { ...dead, sentence: /rests in deferred.*Connection refused/ });
+    await expectCause(at, refused, { ...dead, sentence: /rests in deferred.*no service now/ });
     const idle = await send(system, "u@lmtp.example.com");
     const resting = { cause: "backoff", detail: "transport-deferred" };
     await expectCause(at, idle, { ...resting, sentence: /transport lmtp.*defer/ });
