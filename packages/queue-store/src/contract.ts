@@ -198,6 +198,8 @@ export type ImportedMessage = {
   readonly undoneRecipients: number;
   /** Recipients that failed and are not yet reported. */
   readonly unreportedRecipients: number;
+  /** Recipients that were sent and whose success report is owed (D31). */
+  readonly unreportedSuccesses: number;
   /** Undone ones, those in open requests too, up to the limit asked for; numbers rise. */
   readonly recipients: readonly StoredRecipient[];
   /** First number not yet read; equals totalRecipients when all were read. */
@@ -247,8 +249,8 @@ export type Settlement = { readonly id: QueueId; readonly generation: number } &
   | { readonly action: "corrupt"; readonly reason: string }
 );
 
-/** delay: recipients that are still tried; the message stays what it is (S13). */
-export const reportKinds = ["failure", "expired", "delay"] as const;
+/** delay: recipients that are still tried; the message stays what it is (S13). success: those in state `sent` (D31). */
+export const reportKinds = ["failure", "expired", "delay", "success"] as const;
 export type ReportKind = (typeof reportKinds)[number];
 
 /** unfinished: the record says that something is left to do (or was recorded meanwhile): read it again. */
@@ -463,6 +465,8 @@ export type ClaimedRequest = {
   /** When the message entered active. */
   readonly activeMs: number;
   readonly createdMs: number;
+  /** Its sender has been warned of the delay (S13). */
+  readonly wasWarned: boolean;
   readonly envelope: Envelope;
   /** Those of the request that are not done. May be empty: then there is nothing to send. */
   readonly recipients: readonly StoredRecipient[];
@@ -530,6 +534,11 @@ export interface Delivering {
    * @returns false: the claim is no longer ours, or Redis was silent for 20 s: drop the connection without the dot.
    */
   markDotSent(name: RequestName): Promise<boolean>;
+  /**
+   * Records outcomes of a request that goes on: what one server said before another is asked (D6). Held over any
+   * outage of Redis, in order before the request's end; resolves when they are written. Repeating them in `end` is safe.
+   */
+  record(name: RequestName, outcomes: readonly RecipientOutcome[]): Promise<void>;
   /** Records outcomes and ends the request. Holds them over any outage of Redis; resolves when they are written. */
   end(result: RequestResult): Promise<void>;
   /** Chunks of larger content, in order. @throws PMQ_MESSAGE_UNREADABLE when one is missing. */
@@ -550,7 +559,10 @@ export type OpenedReport = {
   readonly envelope: Envelope;
   /** Opaque: what the record counted when it was read; a report made from older counts is refused. */
   readonly counts: string;
-  /** failure: those that failed and are unreported; expired: those and the deferred ones; delay: the deferred ones. */
+  /**
+   * failure: those that failed and are unreported; expired: those and the deferred ones; delay: the deferred ones;
+   * success: those that were sent and are unreported.
+   */
   readonly recipients: readonly StoredRecipient[];
   readonly content: ContentRef;
 };
@@ -558,8 +570,12 @@ export type OpenedReport = {
 export interface Reporting {
   open(id: QueueId): Promise<OpenedReport | NotOpened>;
   readContent(content: ContentRef, maxBytes: number): Promise<Buffer>;
-  /** Queues the report and marks it no longer owed, in one script. undefined: nobody wants one. */
-  queue(opened: OpenedReport, report: NewMessage | undefined): Promise<"queued" | "stale">;
+  /**
+   * Queues the messages that tell of it and marks it no longer owed, in one script: all of them or none.
+   *
+   * @param reports to the sender, to postmasters; none: nobody wants one
+   */
+  queue(opened: OpenedReport, reports: readonly NewMessage[]): Promise<"queued" | "stale">;
   giveBack(opened: OpenedReport): Promise<void>;
   openContent(id: QueueId): ContentWriter;
   newId(): QueueId;

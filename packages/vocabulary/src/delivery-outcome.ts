@@ -7,7 +7,7 @@
  * Source: spec delivery.md §6; DESIGN §3 "Outcomes are facts".
  */
 import type { EnhancedStatus } from "./enhanced-status.ts";
-import type { RemoteReply } from "./message.ts";
+import type { RemoteReply, SuccessAction } from "./message.ts";
 
 export const outcomeKinds = ["sent", "deferred", "failed"] as const;
 export type OutcomeKind = (typeof outcomeKinds)[number];
@@ -20,6 +20,8 @@ export type RecipientOutcome = {
   /** For sent: the remote reply; else the reason in Postfix's words, without outer parentheses. */
   readonly reason: string;
   readonly remote?: RemoteReply;
+  /** Only for sent: a success report is owed, since the sender asked for one and nobody after us will write it (D31). */
+  readonly owesReport?: SuccessAction;
 };
 
 /** What a request says about its destination's health: trouble slows it or marks it dead (S26). */

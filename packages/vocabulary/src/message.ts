@@ -61,7 +61,7 @@ export type Recipient = {
  * A recipient's number in its message; never reused (DESIGN §3 "Outcomes are facts").
  *
  * `todo` has been tried never or deferred; `done` needs no more attempts (sent, or failed and reported);
- * `failed` waits for its report. Source: spec Q3.
+ * `failed` waits for its report; `sent` is delivered and waits for its success report. Source: spec Q3, D31.
  */
 export type RecipientState =
   | { readonly kind: "todo" }
@@ -77,7 +77,18 @@ export type RecipientState =
       readonly reason: string;
       readonly remote?: RemoteReply;
     }
+  | {
+      readonly kind: "sent";
+      readonly action: SuccessAction;
+      readonly status: EnhancedStatus;
+      readonly reason: string;
+      readonly remote?: RemoteReply;
+    }
   | { readonly kind: "done" };
+
+/** relayed: the next hop does not speak DSN; delivered: it is the last one (LMTP). Source: RFC 3464 §2.3.3. */
+export const successActions = ["delivered", "relayed"] as const;
+export type SuccessAction = (typeof successActions)[number];
 
 /** What the remote server said, for reports: its name and its reply as one line. */
 export type RemoteReply = {

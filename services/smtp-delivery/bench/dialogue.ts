@@ -15,9 +15,9 @@ import { makeQueueId } from "@postmq/vocabulary";
 import type { RequestName } from "@postmq/vocabulary";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
 
-import { attemptRecorder } from "../src/attempt-log.ts";
-import { DeliveryWorker } from "../src/delivery-worker.ts";
-import { systemResolver } from "../src/resolver.ts";
+import { attemptRecorder } from "../src/job/attempt-log.ts";
+import { DeliveryWorker } from "../src/job/delivery-worker.ts";
+import { systemResolver } from "../src/servers/resolver.ts";
 
 const [messages = 4_000, concurrency = 20, perJob = 10, bytes = 4096] = process.argv
   .slice(2)

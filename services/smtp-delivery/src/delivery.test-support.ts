@@ -15,9 +15,9 @@ import type {
 import { PostmqError, panic, parseQueueId } from "@postmq/vocabulary";
 import type { RecipientOutcome, RequestName } from "@postmq/vocabulary";
 
-import type { AttemptResult } from "./attempt.ts";
-import { DeliveryWorker } from "./delivery-worker.ts";
-import type { MailResolver } from "./resolver.ts";
+import type { AttemptResult } from "./attempt/attempt.ts";
+import { DeliveryWorker } from "./job/delivery-worker.ts";
+import type { MailResolver } from "./servers/resolver.ts";
 
 export const message = Buffer.from("Subject: x\r\n\r\n.hello\r\n");
 

@@ -15,7 +15,7 @@ import { enhancedStatus } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 
 import { message } from "./delivery.test-support.ts";
-import { writeHeldOutcomes } from "./held-outcomes.ts";
+import { writeHeldOutcomes } from "./job/held-outcomes.ts";
 import { startSmtpDelivery } from "./service.ts";
 
 let redis: RedisServer;

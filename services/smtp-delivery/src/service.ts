@@ -6,13 +6,13 @@
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import type { DeliveryBell } from "@postmq/queue-store";
 
-import { AlonePlaces } from "./alone.ts";
-import { attemptRecorder } from "./attempt-log.ts";
-import { DeliveryWorker } from "./delivery-worker.ts";
-import { restoreHeldOutcomes } from "./held-outcomes.ts";
-import { systemResolver } from "./resolver.ts";
+import { AlonePlaces } from "./job/alone.ts";
+import { attemptRecorder } from "./job/attempt-log.ts";
+import { DeliveryWorker } from "./job/delivery-worker.ts";
+import { restoreHeldOutcomes } from "./job/held-outcomes.ts";
+import { systemResolver } from "./servers/resolver.ts";
 
-const aloneEntry = new URL("./alone-main.ts", import.meta.url);
+const aloneEntry = new URL("./job/alone-main.ts", import.meta.url);
 /** Jobs that waited so long while nothing ran: the listener is stuck. */
 const listenerSilenceMs = 60_000;
 

@@ -1,9 +1,9 @@
 /** The parameters of delivery, as its parts want them. Source: spec delivery.md §4; postconf(5). */
 import type { Parameters } from "@postmq/config";
 
-import type { AttemptSettings } from "./attempt.ts";
-import type { CacheSettings } from "./connection-cache.ts";
-import type { MailResolver } from "./resolver.ts";
+import type { AttemptSettings } from "./attempt/attempt.ts";
+import type { CacheSettings } from "./session/connection-cache.ts";
+import type { MailResolver } from "./servers/resolver.ts";
 
 export function attemptSettings(parameters: Parameters, resolver: MailResolver): AttemptSettings {
   return {

@@ -8,7 +8,7 @@ import type { Parameters } from "@postmq/config";
 import type { ClaimedRequest } from "@postmq/queue-store";
 import { queueName } from "@postmq/routing";
 
-import { parseNexthopList } from "./nexthop.ts";
+import { parseNexthopList } from "../servers/nexthop.ts";
 
 export type ConnectionRules = {
   /** The name of the destination at which a request's connection counts. */

@@ -6,8 +6,8 @@ import { describe, it } from "node:test";
 import { FakeSmtpServer, waitFor } from "@postmq/testing";
 import type { Behaviour, StageEvent } from "@postmq/testing";
 
-import { request, startWorker } from "./delivery.test-support.ts";
-import type { TestWorker } from "./delivery.test-support.ts";
+import { request, startWorker } from "../delivery.test-support.ts";
+import type { TestWorker } from "../delivery.test-support.ts";
 
 const at = (stage: StageEvent["stage"], behaviour: Behaviour) => (event: StageEvent) =>
   event.stage === stage ? behaviour : undefined;

@@ -5,7 +5,7 @@ import type { Store } from "@postmq/queue-store";
 import { FakeSmtpServer, startRedis, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer, StageEvent, StoreUnderTest } from "@postmq/testing";
 
-import { request, startWorker } from "./delivery.test-support.ts";
+import { request, startWorker } from "../delivery.test-support.ts";
 
 let redis: RedisServer;
 before(async () => {

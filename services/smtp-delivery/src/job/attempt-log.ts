@@ -8,8 +8,8 @@ import { logDelivery } from "@postmq/observability";
 import type { ClaimedRequest } from "@postmq/queue-store";
 import type { OutcomeKind } from "@postmq/vocabulary";
 
-import type { AttemptResult, RecipientReport } from "./attempt.ts";
-import { shownHost } from "./smtp-session.ts";
+import type { AttemptResult, RecipientReport } from "../attempt/attempt.ts";
+import { shownHost } from "../session/smtp-session.ts";
 
 const loggedStatuses: Readonly<Record<OutcomeKind, LoggedStatus>> = {
   sent: "sent",

@@ -7,7 +7,7 @@ import { describe, it } from "node:test";
 import type { RequestResult } from "@postmq/queue-store";
 import { enhancedStatus } from "@postmq/vocabulary";
 
-import { FakeDelivering, requestName } from "./delivery.test-support.ts";
+import { FakeDelivering, requestName } from "../delivery.test-support.ts";
 import { parseHeldOutcomes, restoreHeldOutcomes, writeHeldOutcomes } from "./held-outcomes.ts";
 
 const results: readonly RequestResult[] = [

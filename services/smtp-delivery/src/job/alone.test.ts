@@ -10,7 +10,7 @@ import { pathToFileURL } from "node:url";
 import { freePort, waitFor } from "@postmq/testing";
 
 import { AlonePlaces, formatRequestName, parseRequestName } from "./alone.ts";
-import { requestName } from "./delivery.test-support.ts";
+import { requestName } from "../delivery.test-support.ts";
 
 type Options = {
   readonly silenceLimitMs?: number;

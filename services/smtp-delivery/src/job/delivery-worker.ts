@@ -17,13 +17,13 @@ import type { ClaimAnswer, Delivering, DeliveryBell, RequestResult } from "@post
 import type { RequestName } from "@postmq/vocabulary";
 
 import { formatRequestName } from "./alone.ts";
-import { ConnectionCache } from "./connection-cache.ts";
-import { connectionRules } from "./connection-rules.ts";
+import { ConnectionCache } from "../session/connection-cache.ts";
+import { connectionRules } from "../session/connection-rules.ts";
 import { DeliveryJob } from "./delivery-job.ts";
 import type { JobTools } from "./delivery-job.ts";
 import { writeHeldOutcomes } from "./held-outcomes.ts";
-import type { MailResolver } from "./resolver.ts";
-import { attemptSettings, cacheSettings } from "./settings.ts";
+import type { MailResolver } from "../servers/resolver.ts";
+import { attemptSettings, cacheSettings } from "../settings.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 /** Deliveries in flight may take this long to end after SIGTERM; service-kit ends the process 5 s later. */

@@ -12,8 +12,8 @@ import {
   request,
   startWorker,
   unreadable,
-} from "./delivery.test-support.ts";
-import type { TestWorker } from "./delivery.test-support.ts";
+} from "../delivery.test-support.ts";
+import type { TestWorker } from "../delivery.test-support.ts";
 
 /** Notes what the server sees among the store's calls. */
 function watch(

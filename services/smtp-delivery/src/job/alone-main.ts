@@ -16,7 +16,7 @@ import { exitCodes } from "@postmq/vocabulary";
 import { aliveIntervalMs, parseRequestName } from "./alone.ts";
 import { attemptRecorder } from "./attempt-log.ts";
 import { DeliveryWorker } from "./delivery-worker.ts";
-import { systemResolver } from "./resolver.ts";
+import { systemResolver } from "../servers/resolver.ts";
 
 const name = parseRequestName(process.argv[2] ?? "");
 if (name === undefined) {

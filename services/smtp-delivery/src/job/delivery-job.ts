@@ -14,12 +14,12 @@ import type { ClaimedRequest, Delivering, RequestResult } from "@postmq/queue-st
 import type { RequestName } from "@postmq/vocabulary";
 import { destinationKey } from "@postmq/vocabulary";
 
-import { attempt } from "./attempt.ts";
-import type { AttemptResult, AttemptSettings } from "./attempt.ts";
-import type { ConnectionCache } from "./connection-cache.ts";
-import type { ConnectionRules } from "./connection-rules.ts";
+import { attempt } from "../attempt/attempt.ts";
+import type { AttemptResult, AttemptSettings } from "../attempt/attempt.ts";
+import type { ConnectionCache } from "../session/connection-cache.ts";
+import type { ConnectionRules } from "../session/connection-rules.ts";
 import { mayTryNext } from "./job-budget.ts";
-import type { SmtpSession } from "./smtp-session.ts";
+import type { SmtpSession } from "../session/smtp-session.ts";
 
 export type JobTools = {
   readonly delivering: Pick<

@@ -25,17 +25,28 @@ import type {
   StoredRecipient,
 } from "@postmq/vocabulary";
 
-import type { ConnectionCache } from "./connection-cache.ts";
-import { dial } from "./dial.ts";
-import { findServers } from "./find-servers.ts";
-import type { FindOptions, NoServer } from "./find-servers.ts";
-import { hasUtf8, isFitForCommand, mailCommand, rcptCommand, sizeLimit } from "./mail-commands.ts";
-import { parseNexthopList } from "./nexthop.ts";
-import type { Nexthop } from "./nexthop.ts";
-import type { ServerAddress } from "./order-addresses.ts";
-import { brokenReason, refusalOf, sentStatus } from "./reply-verdict.ts";
-import { SmtpSession, shownHost } from "./smtp-session.ts";
-import type { MailToSend, ServerName, SessionSettings, Transaction } from "./smtp-session.ts";
+import type { ConnectionCache } from "../session/connection-cache.ts";
+import { dial } from "../session/dial.ts";
+import { findServers } from "../servers/find-servers.ts";
+import type { FindOptions, NoServer } from "../servers/find-servers.ts";
+import {
+  hasUtf8,
+  isFitForCommand,
+  mailCommand,
+  rcptCommand,
+  sizeLimit,
+} from "../session/mail-commands.ts";
+import { parseNexthopList } from "../servers/nexthop.ts";
+import type { Nexthop } from "../servers/nexthop.ts";
+import type { ServerAddress } from "../servers/order-addresses.ts";
+import { brokenReason, refusalOf, sentStatus } from "../session/reply-verdict.ts";
+import { SmtpSession, shownHost } from "../session/smtp-session.ts";
+import type {
+  MailToSend,
+  ServerName,
+  SessionSettings,
+  Transaction,
+} from "../session/smtp-session.ts";
 
 export type AttemptSettings = {
   readonly session: SessionSettings;

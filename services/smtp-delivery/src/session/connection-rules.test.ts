@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { loadParameters } from "@postmq/config";
 
 import { connectionRules } from "./connection-rules.ts";
-import { request } from "./delivery.test-support.ts";
+import { request } from "../delivery.test-support.ts";
 
 function rules(env: Readonly<Record<string, string>> = {}) {
   return connectionRules(

@@ -5,8 +5,8 @@ import { describe, it } from "node:test";
 import { FakeSmtpServer } from "@postmq/testing";
 import type { Behaviour, StageEvent } from "@postmq/testing";
 
-import { request, startWorker } from "./delivery.test-support.ts";
-import type { MailResolver } from "./resolver.ts";
+import { request, startWorker } from "../delivery.test-support.ts";
+import type { MailResolver } from "../servers/resolver.ts";
 
 const at = (stage: StageEvent["stage"], behaviour: Behaviour) => (event: StageEvent) =>
   event.stage === stage ? behaviour : undefined;

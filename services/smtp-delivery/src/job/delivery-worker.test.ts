@@ -7,7 +7,7 @@ import { describe, it } from "node:test";
 import { FakeSmtpServer, waitFor } from "@postmq/testing";
 import type { StageEvent } from "@postmq/testing";
 
-import { request, requestName, startWorker } from "./delivery.test-support.ts";
+import { request, requestName, startWorker } from "../delivery.test-support.ts";
 import { parseHeldOutcomes } from "./held-outcomes.ts";
 
 /** Holds a stage of the first connection until it is let go. */
