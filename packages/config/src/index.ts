@@ -1,6 +1,7 @@
 export { describeParameters } from "./describe-parameters.ts";
 export { environmentName, processEnvironment } from "./environment.ts";
 export type { Environment } from "./environment.ts";
+export { expand } from "./expand.ts";
 export {
   loadParameters,
   parseTransports,
@@ -8,7 +9,7 @@ export {
   transportParameter,
 } from "./load-parameters.ts";
 export type { Parameters, ParameterSource, Setting, Settings } from "./load-parameters.ts";
-export { splitList } from "./parameter-kinds.ts";
+export { BadValue, splitList } from "./parameter-kinds.ts";
 export type {
   ConcurrencyFeedback,
   ParameterKind,

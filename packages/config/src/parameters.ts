@@ -117,6 +117,32 @@ function checkTransports(items: readonly string[]): void {
     throw new BadValue(`"${bad}" is not name or name:kind (kinds: smtp, lmtp)`);
 }
 
+/** Source: postconf(5) notify_classes. */
+const noticeClasses = [
+  "bounce",
+  "2bounce",
+  "data",
+  "delay",
+  "policy",
+  "protocol",
+  "resource",
+  "software",
+] as const;
+
+function checkNoticeClasses(items: readonly string[]): void {
+  const unknown = items.find(
+    (item) => !noticeClasses.some((known) => known === item.toLowerCase()),
+  );
+  if (unknown !== undefined) {
+    throw new BadValue(`"${unknown}" is no class; these are: ${noticeClasses.join(", ")}`);
+  }
+}
+
+const noticeRecipientForm = {
+  pattern: /^[^\s<>,;]{1,320}$/,
+  saying: "one address, with or without a domain",
+};
+
 export const parameterTable = {
   // ------------------------------------------------------------------------------------ this mail system
 
@@ -130,7 +156,7 @@ export const parameterTable = {
   mydomain: text({
     default: mydomainDefault,
     form: hostNameForm,
-    readBy: ["qmgr", "smtpd"],
+    readBy: ["qmgr", "smtpd", "bounce"],
     source: "postconf(5)",
     about: "Domain of this mail system.",
   }),
@@ -446,7 +472,7 @@ export const parameterTable = {
   }),
   confirm_delay_cleared: yesNo({
     default: "no",
-    readBy: [],
+    readBy: ["smtp-delivery"],
     source: "postconf(5); spec S13",
     about: "A sender who was warned of a delay is told when the message got through.",
   }),
@@ -777,6 +803,27 @@ export const parameterTable = {
     source: "postconf(5)",
     about: "Deliveries over one connection; 0: no limit.",
   }),
+  default_delivery_status_filter: list({
+    default: "",
+    bounds: "tables, type:name",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D14",
+    about: 'Tables from "status text" to another, for outcomes of deliveries.',
+  }),
+  smtp_delivery_status_filter: list({
+    default: "$default_delivery_status_filter",
+    bounds: "tables, type:name",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D14",
+    about: "The same, for deliveries by SMTP and LMTP.",
+  }),
+  lmtp_assume_final: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D31",
+    about:
+      "An LMTP server without DSN counts as the last one: success reports say delivered, not relayed.",
+  }),
   smtp_allow_private_addresses: yesNo({
     default: "no",
     readBy: ["smtp-delivery"],
@@ -805,6 +852,54 @@ export const parameterTable = {
     readBy: ["bounce", "qmgr"],
     source: "postconf(5)",
     about: "Local part of the sender of postmaster notices.",
+  }),
+  bounce_template_file: path({
+    default: "",
+    readBy: ["bounce"],
+    source: "postconf(5), bounce(5)",
+    about: "File with the texts of reports, in the format of bounce(5); empty: the built-in ones.",
+  }),
+  notify_classes: list({
+    default: "resource, software",
+    bounds: noticeClasses.join(", "),
+    check: checkNoticeClasses,
+    readBy: ["bounce"],
+    source: "postconf(5); Departs: only bounce, 2bounce and delay have an effect",
+    about: "Events that the postmaster is told of by mail.",
+  }),
+  bounce_notice_recipient: text({
+    default: "postmaster",
+    form: noticeRecipientForm,
+    readBy: ["bounce"],
+    source: "postconf(5)",
+    about: "Who gets copies of reports about mail that was not delivered (class bounce).",
+  }),
+  "2bounce_notice_recipient": text({
+    default: "postmaster",
+    form: noticeRecipientForm,
+    readBy: ["bounce"],
+    source: "postconf(5)",
+    about: "Who gets reports that could not be delivered themselves (classes 2bounce and bounce).",
+  }),
+  delay_notice_recipient: text({
+    default: "postmaster",
+    form: noticeRecipientForm,
+    readBy: ["bounce"],
+    source: "postconf(5)",
+    about: "Who gets copies of warnings that mail is delayed (class delay).",
+  }),
+  error_notice_recipient: text({
+    default: "postmaster",
+    form: noticeRecipientForm,
+    readBy: [],
+    source: "postconf(5)",
+    about: "Who gets transcripts of sessions (classes data, policy, protocol, resource, software).",
+  }),
+  enable_threaded_bounces: yesNo({
+    default: "no",
+    readBy: ["bounce"],
+    source: "postconf(5)",
+    about: "Reports refer to the Message-ID of the message that they are about.",
   }),
 
   // ------------------------------------------------------------------------------------ HTTP and commands
