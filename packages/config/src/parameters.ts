@@ -8,6 +8,8 @@
  *
  * Source: postconf(5) of Postfix 3.7; spec parameters.md; DESIGN §7.
  */
+import { isIP, isIPv6 } from "node:net";
+
 import { serviceNames } from "@postmq/vocabulary";
 
 import {
@@ -83,6 +85,11 @@ const hostNameForm = {
   saying: "a host name",
 };
 
+const nexthopListForm = {
+  pattern: /^(?:(?:\[[^[\]\s,]+\]|[\w.-]+)(?::[\w-]+)?(?:[\s,]+|$))*$/,
+  saying: "host, host:port, [host] or [host]:port, or a list of them",
+};
+
 const relayRestrictions = [
   "permit_mynetworks",
   "permit_sasl_authenticated",
@@ -109,6 +116,25 @@ function checkRelayRestrictions(items: readonly string[]): void {
   if (!items.some((item) => relayGuards.includes(item))) {
     throw new BadValue(`at least one of ${relayGuards.join(", ")} must be in it`);
   }
+}
+
+/** Source: dns_servers, the one parameter that takes these. */
+function checkDnsServers(items: readonly string[]): void {
+  const bad = items.find((item) => {
+    const port = Number(/^(?:\[[^\]]*\]|[^:]*):(\d{1,5})$/.exec(item)?.[1] ?? "53");
+    const address = isIPv6(item) ? item : item.replace(/:\d{1,5}$/, "").replace(/^\[(.*)\]$/, "$1");
+    return isIP(address) === 0 || port < 1 || port > 65_535;
+  });
+  if (bad !== undefined) throw new BadValue(`"${bad}" is not an address or address:port`);
+}
+
+/** A check that every item is one of a few words. */
+function wordsOf(...words: readonly string[]): (items: readonly string[]) => void {
+  return (items) => {
+    const bad = items.find((item) => !words.includes(item.toLowerCase()));
+    if (bad !== undefined || items.length === 0)
+      throw new BadValue(`it must be made of: ${words.join(", ")}`);
+  };
 }
 
 function checkTransports(items: readonly string[]): void {
@@ -224,15 +250,19 @@ export const parameterTable = {
     source: "postconf(5); Departs: postmq here; set postfix for old log tools",
     about: "Prefix of log lines.",
   }),
+  log_format: oneOf(["postfix", "json"], {
+    default: "postfix",
+    readBy: parameterReaders,
+    source: "postmq",
+    about:
+      "How a log line looks: as Postfix writes it, or a JSON object whose members are the same fields.",
+  }),
 
   // -------------------------------------------------------------------------------------------- routing
 
   relayhost: text({
     default: "",
-    form: {
-      pattern: /^(?:(?:\[[^[\]\s,]+\]|[\w.-]+)(?::[\w-]+)?(?:[\s,]+|$))*$/,
-      saying: "host, host:port, [host] or [host]:port, or a list of them",
-    },
+    form: nexthopListForm,
     readBy: ["qmgr", "smtp-delivery", "showq"],
     source: "postconf(5)",
     about: "Next hop of mail for the relay and default classes: host, [host] or [host]:port.",
@@ -760,6 +790,80 @@ export const parameterTable = {
     readBy: ["smtp-delivery"],
     source: "postconf(5)",
     about: "Which addresses of a server are tried first.",
+  }),
+  smtp_balance_inet_protocols: yesNo({
+    default: "yes",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Keeps room for both families when addresses are cut to smtp_mx_address_limit.",
+  }),
+  smtp_fallback_relay: text({
+    default: "",
+    form: nexthopListForm,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Next hops tried after all others, unless we are an MX host of the destination.",
+  }),
+  smtp_defer_if_no_mx_address_found: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Defers mail when no MX host has an address, instead of bouncing it.",
+  }),
+  smtp_ignore_mx_lookup_error: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Looks for the domain's own addresses when the question for its MX hosts fails.",
+  }),
+  smtp_host_lookup: list({
+    default: "dns",
+    bounds: "dns, native, or both in this order",
+    check: wordsOf("dns", "native"),
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "How addresses of hosts are looked up: in DNS, or as the system does (/etc/hosts).",
+  }),
+  smtp_dns_support_level: text({
+    default: "",
+    form: {
+      pattern: /^(?:enabled|disabled)?$/i,
+      saying:
+        "enabled (or empty) or disabled; dnssec is not supported, since Node.js shows no proof of it",
+    },
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: no dnssec",
+    about: "disabled: no MX lookups, and addresses as the system finds them.",
+  }),
+  dns_servers: list({
+    default: "",
+    bounds: "addresses, or address:port ([address]:port for IPv6)",
+    check: checkDnsServers,
+    readBy: ["smtp-delivery"],
+    source: "postmq",
+    about: "Name servers to ask, in this order; empty: those of /etc/resolv.conf.",
+  }),
+  inet_protocols: list({
+    default: "all",
+    bounds: "all, ipv4, ipv6",
+    check: wordsOf("all", "ipv4", "ipv6"),
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: of delivery only",
+    about: "Families of addresses that delivery looks up and connects to.",
+  }),
+  inet_interfaces: list({
+    default: "all",
+    bounds: "all, loopback-only, or addresses and host names",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: smtpd_listen says where smtpd listens; empty: none",
+    about: "Our own addresses: mail that would go to port 25 of one of them is in a loop.",
+  }),
+  proxy_interfaces: list({
+    default: "",
+    bounds: "addresses and host names",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Addresses at which mail reaches us through a proxy or a load balancer: own ones too.",
   }),
   smtp_line_length_limit: count({
     default: "998",

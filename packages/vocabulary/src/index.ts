@@ -14,7 +14,7 @@ export type { EnhancedStatus } from "./enhanced-status.ts";
 export { errorCodes, exitCodes, isPostmqError, PostmqError } from "./errors.ts";
 export type { ErrorCode } from "./errors.ts";
 export { countedDomain } from "./mail-domain.ts";
-export { messageOrigins, notifyConditions } from "./message.ts";
+export { messageOrigins, notifyConditions, successActions } from "./message.ts";
 export type {
   ClientAttributes,
   Envelope,
@@ -24,6 +24,7 @@ export type {
   RecipientState,
   RemoteReply,
   StoredRecipient,
+  SuccessAction,
 } from "./message.ts";
 export { panic, PanicError } from "./panic.ts";
 export { makeQueueId, parseQueueId, queueIdTimeUs } from "./queue-id.ts";

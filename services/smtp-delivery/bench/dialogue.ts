@@ -18,6 +18,7 @@ import SMTPConnection from "nodemailer/lib/smtp-connection";
 import { attemptRecorder } from "../src/job/attempt-log.ts";
 import { DeliveryWorker } from "../src/job/delivery-worker.ts";
 import { systemResolver } from "../src/servers/resolver.ts";
+import { openAttemptSettings } from "../src/settings.ts";
 
 const [messages = 4_000, concurrency = 20, perJob = 10, bytes = 4096] = process.argv
   .slice(2)
@@ -39,6 +40,7 @@ function fakeDelivering(nexthop: string): Delivering {
     arrivalMs: Date.now() - 5,
     activeMs: Date.now() - 2,
     createdMs: Date.now(),
+    wasWarned: false,
     envelope: { sender: "sender@example.com", origin: "smtp" },
     recipients: [{ address: "recipient@example.net", number: 0, state: { kind: "todo" } }],
     content: { contentId: name.id, sizeBytes: inline.length, chunks: 1 },
@@ -60,6 +62,7 @@ function fakeDelivering(nexthop: string): Delivering {
       await turn();
       return true;
     },
+    record: turn,
     end: turn,
     readContent: async function* none() {},
     unwritten: () => [],
@@ -81,7 +84,10 @@ async function ours(sink: SmtpSink, logs: boolean): Promise<number> {
   const worker = new DeliveryWorker({
     parameters,
     delivering: fakeDelivering(sink.relayhost),
-    resolver: systemResolver(),
+    settings: await openAttemptSettings(parameters, {
+      resolver: systemResolver(),
+      onWarning: () => {},
+    }),
     log,
     draining: new AbortController().signal,
     nowMs: Date.now,

@@ -18,6 +18,7 @@ import type { RecipientOutcome, RequestName } from "@postmq/vocabulary";
 import type { AttemptResult } from "./attempt/attempt.ts";
 import { DeliveryWorker } from "./job/delivery-worker.ts";
 import type { MailResolver } from "./servers/resolver.ts";
+import { openAttemptSettings } from "./settings.ts";
 
 export const message = Buffer.from("Subject: x\r\n\r\n.hello\r\n");
 
@@ -39,6 +40,7 @@ export function request(
     arrivalMs: 1_000,
     activeMs: 2_000,
     createdMs: 1_000,
+    wasWarned: false,
     envelope: { sender: "sender@example.com", origin: "smtp" },
     recipients: to.map((address, at) => ({ address, number: at, state: { kind: "todo" } })),
     content: { contentId: "c", sizeBytes: inline.length, chunks: 1 },
@@ -108,6 +110,10 @@ export class FakeDelivering implements Delivering {
     return await this.mark(name);
   }
 
+  async record(name: RequestName, outcomes: readonly RecipientOutcome[]): Promise<void> {
+    this.calls.push(`record ${name.number} ${outcomes.map(({ recipient }) => recipient).join()}`);
+  }
+
   async end(result: RequestResult): Promise<void> {
     this.calls.push(`end ${result.name.number} ${result.end}`);
     this.ends.push(result);
@@ -163,7 +169,7 @@ export type TestWorker = {
 };
 
 /** @param env parameters that differ, by environment name */
-export function startWorker(
+export async function startWorker(
   env: Readonly<Record<string, string>> = {},
   options: {
     readonly resolver?: MailResolver;
@@ -171,20 +177,24 @@ export function startWorker(
     /** Default: as many as are wanted. */
     readonly connections?: ConnectionTokens;
   } = {},
-): TestWorker {
+): Promise<TestWorker> {
   const delivering = new FakeDelivering();
   if (options.connections !== undefined) delivering.connections = options.connections;
   const log: string[] = [];
   const attempts: AttemptResult[] = [];
   const draining = new AbortController();
   const write = (level: string) => (text: string) => void log.push(`${level}${text}`);
+  const parameters = loadParameters({
+    env: { POSTMQ_MYHOSTNAME: "mx.example.com", POSTMQ_DATA_DIRECTORY: "", ...env },
+    service: "smtp-delivery",
+  });
   const worker = new DeliveryWorker({
-    parameters: loadParameters({
-      env: { POSTMQ_MYHOSTNAME: "mx.example.com", POSTMQ_DATA_DIRECTORY: "", ...env },
-      service: "smtp-delivery",
-    }),
+    parameters,
     delivering,
-    resolver: options.resolver ?? noDns,
+    settings: await openAttemptSettings(parameters, {
+      resolver: options.resolver ?? noDns,
+      onWarning: write("warning: "),
+    }),
     log: { info: write(""), warning: write("warning: "), error: write("error: ") },
     draining: draining.signal,
     nowMs: () => 3_000,

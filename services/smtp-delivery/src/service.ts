@@ -11,6 +11,7 @@ import { attemptRecorder } from "./job/attempt-log.ts";
 import { DeliveryWorker } from "./job/delivery-worker.ts";
 import { restoreHeldOutcomes } from "./job/held-outcomes.ts";
 import { systemResolver } from "./servers/resolver.ts";
+import { openAttemptSettings } from "./settings.ts";
 
 const aloneEntry = new URL("./job/alone-main.ts", import.meta.url);
 /** Jobs that waited so long while nothing ran: the listener is stuck. */
@@ -25,10 +26,14 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
       log[level](text),
     );
   }
+  const settings = await openAttemptSettings(parameters, {
+    resolver: systemResolver(),
+    onWarning: (text) => log.warning(text),
+  });
   const worker = new DeliveryWorker({
     parameters,
     delivering,
-    resolver: systemResolver(),
+    settings,
     log,
     draining: signal,
     nowMs: () => store.clock.nowMs(),

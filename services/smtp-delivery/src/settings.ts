@@ -1,12 +1,27 @@
 /** The parameters of delivery, as its parts want them. Source: spec delivery.md §4; postconf(5). */
 import type { Parameters } from "@postmq/config";
 
+import { openTables } from "@postmq/tables";
+
 import type { AttemptSettings } from "./attempt/attempt.ts";
+import { statusFilter } from "./attempt/status-filter.ts";
+import type { StatusFilter } from "./attempt/status-filter.ts";
 import type { CacheSettings } from "./session/connection-cache.ts";
 import type { MailResolver } from "./servers/resolver.ts";
 
-export function attemptSettings(parameters: Parameters, resolver: MailResolver): AttemptSettings {
+/** What attempts go by, with its tables opened. @throws PMQ_TABLE_UNREADABLE */
+export async function openAttemptSettings(
+  parameters: Parameters,
+  parts: { readonly resolver: MailResolver; readonly onWarning: (text: string) => void },
+): Promise<AttemptSettings> {
+  const { resolver } = parts;
   return {
+    outcomes: {
+      softBounce: parameters.soft_bounce,
+      statusFilter: await openStatusFilter(parameters.smtp_delivery_status_filter, parts.onWarning),
+    },
+    confirmDelayCleared: parameters.confirm_delay_cleared,
+    lmtpAssumeFinal: parameters.lmtp_assume_final,
     session: {
       heloName: parameters.smtp_helo_name,
       lineLimit: parameters.smtp_line_length_limit,
@@ -35,6 +50,15 @@ export function attemptSettings(parameters: Parameters, resolver: MailResolver):
     sessionLimit: parameters.smtp_mx_session_limit,
     relayhost: parameters.relayhost,
   };
+}
+
+async function openStatusFilter(
+  specs: readonly string[],
+  onWarning: (text: string) => void,
+): Promise<StatusFilter | undefined> {
+  const parameterName = "smtp_delivery_status_filter";
+  const tables = await openTables(specs, { parameterName, onWarning });
+  return tables.isEmpty ? undefined : statusFilter((key) => tables.lookup(key), onWarning);
 }
 
 export function cacheSettings(parameters: Parameters): CacheSettings {

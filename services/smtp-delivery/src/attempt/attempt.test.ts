@@ -57,7 +57,7 @@ async function deliver(
     decide,
     ...(options.keywords === undefined ? {} : { keywords: options.keywords }),
   });
-  await using test = startWorker(options.env);
+  await using test = await startWorker(options.env);
   await test.serve(
     request(1, server.relayhost, options.to === undefined ? {} : { to: options.to }),
   );
@@ -214,7 +214,7 @@ describe("what a server can't take", () => {
       ["Subject: u", "0 sent 2.0.0"],
     ] as const) {
       await using server = await FakeSmtpServer.start({ keywords: [] });
-      await using test = startWorker();
+      await using test = await startWorker();
       const envelope = { sender: "a@example.com", origin: "smtp", smtputf8: true } as const;
       await test.serve(
         request(1, server.relayhost, { envelope, inline: Buffer.from(`${header}\r\n\r\nü\r\n`) }),
@@ -235,7 +235,7 @@ describe("what a server can't take", () => {
 describe("trouble with a server", () => {
   it("§8: connection refused", async () => {
     const port = await closedPort();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, `[127.0.0.1]:${port}`));
     const reason = `connect to ${host}:${port}: Connection refused`;
     assert.deepEqual(test.delivering.onlyOutcome, {
@@ -317,7 +317,7 @@ describe("trouble with a server", () => {
     for (const [stage, activity] of cases) {
       // Content that streams, so that the cut after the first bytes comes before the dot.
       await using server = await FakeSmtpServer.start({ decide: at(stage, { cut: "before" }) });
-      await using test = startWorker();
+      await using test = await startWorker();
       const inline = Buffer.alloc(8_000_000, "x\r\n");
       await test.serve(request(1, server.relayhost, { inline }));
       const { status, reason, kind } = test.delivering.onlyOutcome;
@@ -332,7 +332,7 @@ describe("trouble with a server", () => {
   it("D11, 27: a cut after the dot defers with a warning, and is tried nowhere else", async () => {
     await using servers = await twoServers();
     servers.first.decide = at("dot", { cut: "before" });
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, servers.nexthop));
     const reason = `lost connection with ${host} while sending end of data -- message may be sent more than once`;
     assert.deepEqual(test.delivering.shownOutcomes, ["0 deferred 4.4.2"]);
@@ -363,7 +363,7 @@ describe("trouble with a server", () => {
 
   it("25: content that the server stops reading has its time limit", async () => {
     await using server = await FakeSmtpServer.start({ decide: at("body", { hangs: true }) });
-    await using test = startWorker(shortTimes);
+    await using test = await startWorker(shortTimes);
     await test.serve(request(1, server.relayhost, { inline: Buffer.alloc(30_000_000, "x\r\n") }));
     assert.equal(
       test.delivering.onlyOutcome.reason,
@@ -374,7 +374,7 @@ describe("trouble with a server", () => {
 
   it("25: a server that hangs at QUIT holds nothing up and gets no mail twice", async () => {
     await using server = await FakeSmtpServer.start({ decide: at("quit", { hangs: true }) });
-    await using test = startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "0" });
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "0" });
     await test.serve(request(1, server.relayhost));
     assert.equal(server.messages.length, 1);
     assert.equal(test.delivering.onlyOutcome.kind, "sent");
@@ -397,7 +397,7 @@ describe("the next address", () => {
   it("D6: is tried after a refused connection", async () => {
     const port = await closedPort();
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, `[127.0.0.1]:${port}, ${server.relayhost}`));
     assert.deepEqual(test.delivering.shownOutcomes, ["0 sent 2.0.0"]);
     assert.deepEqual(test.delivering.onlyEnd.feedback, { kind: "good" });
@@ -410,7 +410,7 @@ describe("the next address", () => {
       if (recipient.startsWith("no")) return { reply: "550 5.1.1 x" };
       return recipient.startsWith("later") ? { reply: "450 4.2.0 x" } : undefined;
     };
-    await using test = startWorker();
+    await using test = await startWorker();
     const to = ["yes@example.net", "no@example.net", "later@example.net"];
     await test.serve(request(1, servers.nexthop, { to }));
     assert.deepEqual(test.delivering.shownOutcomes, [
@@ -424,7 +424,7 @@ describe("the next address", () => {
   it("D6: is tried after a lost connection before the dot", async () => {
     await using servers = await twoServers();
     servers.first.decide = at("data", { cut: "before" });
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, servers.nexthop));
     assert.deepEqual(test.delivering.shownOutcomes, ["0 sent 2.0.0"]);
   });
@@ -438,7 +438,7 @@ describe("the next address", () => {
         return asked === 1 ? undefined : { reply: "450 4.2.0 later" };
       },
     });
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost), request(2, server.relayhost));
     await test.serve(request(3, server.relayhost));
     assert.equal(asked, 3);
@@ -449,7 +449,7 @@ describe("the next address", () => {
     await using servers = await twoServers();
     servers.first.decide = at("rcpt", { reply: "450 4.2.0 first" });
     servers.second.decide = at("rcpt", { reply: "451 4.7.1 second" });
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, servers.nexthop));
     assert.deepEqual(test.delivering.shownOutcomes, ["0 deferred 4.7.1"]);
   });
@@ -458,7 +458,7 @@ describe("the next address", () => {
     await using servers = await twoServers();
     servers.first.decide = at("rcpt", { reply: "450 4.2.0 first" });
     servers.second.decide = at("greeting", { reply: "421 4.3.2 x" });
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, servers.nexthop));
     assert.deepEqual(test.delivering.onlyEnd.feedback, { kind: "good" });
   });
@@ -477,7 +477,9 @@ describe("addresses from DNS", () => {
       decide: at("rcpt", { reply: "450 4.2.0 x" }),
     });
     const env = { ...inOrder, POSTMQ_SMTP_ALLOW_PRIVATE_ADDRESSES: "yes" };
-    await using test = startWorker(env, { resolver: mx("127.0.0.1", "127.0.0.1", "127.0.0.1") });
+    await using test = await startWorker(env, {
+      resolver: mx("127.0.0.1", "127.0.0.1", "127.0.0.1"),
+    });
     await test.serve(request(1, `example.net:${server.port}`));
     assert.equal(server.totalConnections, 2);
     assert.deepEqual(test.delivering.shownOutcomes, ["0 deferred 4.2.0"]);
@@ -488,7 +490,7 @@ describe("addresses from DNS", () => {
       decide: at("greeting", { reply: "421 4.3.2 x" }),
     });
     const env = { ...inOrder, POSTMQ_SMTP_ALLOW_PRIVATE_ADDRESSES: "yes" };
-    await using test = startWorker(env, {
+    await using test = await startWorker(env, {
       resolver: mx(...Array.from({ length: 8 }, () => "127.0.0.1")),
     });
     await test.serve(request(1, `example.net:${server.port}`));
@@ -497,14 +499,14 @@ describe("addresses from DNS", () => {
 
   it("security 10: an MX that points into our network is not dialled", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker({}, { resolver: mx("127.0.0.1") });
+    await using test = await startWorker({}, { resolver: mx("127.0.0.1") });
     await test.serve(request(1, `example.net:${server.port}`));
     assert.equal(server.totalConnections, 0);
     assert.deepEqual(test.delivering.shownOutcomes, ["0 deferred 4.4.4"]);
   });
 
   it("security 10: a recipient's address literal does not reach our network, the relayhost does", async () => {
-    await using test = startWorker({ POSTMQ_RELAYHOST: "[127.0.0.2]" });
+    await using test = await startWorker({ POSTMQ_RELAYHOST: "[127.0.0.2]" });
     await test.serve(request(1, "[127.0.0.1]", { to: ["u@[127.0.0.1]"] }));
     assert.deepEqual(test.delivering.shownOutcomes, ["0 deferred 4.4.4"]);
     await test.serve(request(2, "[127.0.0.2]", { to: ["u@[127.0.0.2]"] }));
@@ -512,7 +514,7 @@ describe("addresses from DNS", () => {
   });
 
   it("D2: a domain that does not exist bounces, and is no trouble", async () => {
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, "nowhere.example"));
     assert.deepEqual(test.delivering.shownOutcomes, ["0 failed 5.4.4"]);
     assert.deepEqual(test.delivering.onlyEnd.feedback, { kind: "good" });
@@ -523,7 +525,7 @@ describe("addresses from DNS", () => {
       mx: async () => ({ kind: "tryAgain" }),
       addresses: async () => ({ kind: "tryAgain" }),
     };
-    await using test = startWorker({}, { resolver });
+    await using test = await startWorker({}, { resolver });
     await test.serve(request(1, "example.net"), request(2, "example.net"));
     assert.deepEqual(
       test.delivering.ends.map(({ end, feedback }) => `${end} ${feedback.kind}`),
@@ -532,14 +534,14 @@ describe("addresses from DNS", () => {
   });
 
   it("D5: a relayhost that does not exist bounces nothing", async () => {
-    await using test = startWorker({ POSTMQ_RELAYHOST: "nowhere.example" });
+    await using test = await startWorker({ POSTMQ_RELAYHOST: "nowhere.example" });
     await test.serve(request(1, "nowhere.example"));
     assert.deepEqual(test.delivering.shownOutcomes, ["0 deferred 4.3.5"]);
     assert.match(test.log[0] ?? "", /^warning: relayhost configuration problem/);
   });
 
   it("a next hop that can't be read defers", async () => {
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, "[127.0.0.1]:ssh"));
     assert.deepEqual(test.delivering.shownOutcomes, ["0 deferred 4.3.5"]);
   });

@@ -17,6 +17,7 @@ import { aliveIntervalMs, parseRequestName } from "./alone.ts";
 import { attemptRecorder } from "./attempt-log.ts";
 import { DeliveryWorker } from "./delivery-worker.ts";
 import { systemResolver } from "../servers/resolver.ts";
+import { openAttemptSettings } from "../settings.ts";
 
 const name = parseRequestName(process.argv[2] ?? "");
 if (name === undefined) {
@@ -24,7 +25,11 @@ if (name === undefined) {
   process.exit(exitCodes.usage);
 }
 const parameters = loadParameters({ env: processEnvironment(), service: "smtp-delivery" });
-const log = openLog({ syslogName: parameters.syslog_name, service: "smtp-delivery" });
+const log = openLog({
+  syslogName: parameters.syslog_name,
+  service: "smtp-delivery",
+  format: parameters.log_format,
+});
 const fall = (error: unknown) => {
   log.error(error instanceof Error ? (error.stack ?? error.message) : String(error), name.id);
   process.exit(exitCodes.software);
@@ -68,10 +73,14 @@ const store = await openStore({
   crashLimit: parameters.crash_limit,
   onNotice: ({ level, text }) => log[level](text),
 });
+const settings = await openAttemptSettings(parameters, {
+  resolver: systemResolver(),
+  onWarning: (text) => log.warning(text),
+});
 const worker = new DeliveryWorker({
   parameters,
   delivering: await store.delivering({ concurrency: 1 }),
-  resolver: systemResolver(),
+  settings,
   log,
   draining: draining.signal,
   nowMs: () => store.clock.nowMs(),

@@ -8,7 +8,8 @@ import { logDelivery } from "@postmq/observability";
 import type { ClaimedRequest } from "@postmq/queue-store";
 import type { OutcomeKind } from "@postmq/vocabulary";
 
-import type { AttemptResult, RecipientReport } from "../attempt/attempt.ts";
+import type { AttemptResult } from "../attempt/attempt.ts";
+import type { RecipientReport } from "../attempt/attempt-state.ts";
 import { shownHost } from "../session/smtp-session.ts";
 
 const loggedStatuses: Readonly<Record<OutcomeKind, LoggedStatus>> = {

@@ -35,7 +35,7 @@ const at = (stage: StageEvent["stage"], behaviour: Behaviour) => (event: StageEv
 describe("the order of a delivery job", () => {
   it("DESIGN §3: awaits the dot-sent mark before the dot, and ends right after the 250", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     watch(server, test);
     const dotsBefore: number[] = [];
     test.delivering.mark = async () => {
@@ -67,7 +67,7 @@ describe("the order of a delivery job", () => {
 
   it("DESIGN §3: sends no dot when the mark is refused, drops the connection and puts the request back", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     test.delivering.mark = async () => false;
     await test.serve(request(1, server.relayhost));
     await waitFor(() => server.openConnections === 0);
@@ -83,7 +83,7 @@ describe("the order of a delivery job", () => {
 
   it("DESIGN §3: sends no dot for large content either when the mark is refused", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     test.delivering.mark = async () => false;
     test.delivering.content = async function* content() {
       yield Buffer.from("Subject: x\r\n\r\n");
@@ -97,7 +97,7 @@ describe("the order of a delivery job", () => {
 
   it("DESIGN §3: a mark that fails is a no", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     test.delivering.mark = () => Promise.reject(new Error("closed"));
     await test.serve(request(1, server.relayhost));
     assert.equal(server.messages.length, 0);
@@ -106,7 +106,7 @@ describe("the order of a delivery job", () => {
 
   it("DESIGN §3: a worker that wakes after its claim fell delivers the rest of its job to nobody", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     test.delivering.mark = async (name) => name.number === 1;
     await test.serve(...[1, 2, 3].map((number) => request(number, server.relayhost)));
     assert.equal(server.messages.length, 1);
@@ -118,7 +118,7 @@ describe("the order of a delivery job", () => {
 
   it("DESIGN §3: skips what is stale or busy, and ends what is unreadable as that", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     const names = test.delivering.offer(...[1, 2, 3, 4].map((n) => request(n, server.relayhost)));
     test.delivering.answers.set(1, "stale");
     test.delivering.answers.set(2, "busy");
@@ -132,7 +132,7 @@ describe("the order of a delivery job", () => {
 
   it("DESIGN §3: dials nobody when all recipients are done", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost, { to: [] }));
     assert.equal(server.totalConnections, 0);
     assert.deepEqual(test.delivering.calls, ["claim 1", "end 1 tried"]);
@@ -141,7 +141,7 @@ describe("the order of a delivery job", () => {
 
   it("DESIGN §3: the job is over only when all its ends are written", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     let write = () => {};
     test.delivering.written = (result) =>
       result.name.number === 1
@@ -164,7 +164,7 @@ describe("the order of a delivery job", () => {
     const server = await FakeSmtpServer.start();
     const nexthop = server.relayhost;
     await server[Symbol.asyncDispose]();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(...[1, 2, 3].map((number) => request(number, nexthop)));
     assert.deepEqual(
       test.delivering.ends.map(({ end, feedback }) => `${end} ${feedback.kind}`),
@@ -174,7 +174,7 @@ describe("the order of a delivery job", () => {
 
   it("PROTOTYPE 6.6: puts the untouched rest back after a lost connection", async () => {
     await using server = await FakeSmtpServer.start({ decide: at("data", { cut: "before" }) });
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(...[1, 2].map((number) => request(number, server.relayhost)));
     assert.deepEqual(
       test.delivering.ends.map(({ end, feedback }) => `${end} ${feedback.kind}`),
@@ -184,7 +184,7 @@ describe("the order of a delivery job", () => {
 
   it("40: content that can't be read ends the request as unreadable, and no dot is sent", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     test.delivering.content = async function* content() {
       yield Buffer.from("Subject: x\r\n\r\n");
       throw unreadable();
@@ -205,7 +205,7 @@ describe("the order of a delivery job", () => {
 
   it("content that can't be read for another reason is put back", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     test.delivering.content = async function* content() {
       yield Buffer.from("Subject: x\r\n\r\n");
       throw new Error("Redis is away");
@@ -219,7 +219,7 @@ describe("the order of a delivery job", () => {
 describe("connections between messages and jobs", () => {
   it("D26 sends RSET first on a connection from the cache, not between messages of one job", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     watch(server, test);
     await test.serve(request(1, server.relayhost), request(2, server.relayhost));
     await test.serve(request(3, server.relayhost));
@@ -232,7 +232,7 @@ describe("connections between messages and jobs", () => {
 
   it("D26 opens a new connection silently when the server has left the cached one", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost));
     assert.equal(test.worker.cache.size, 1);
     // The server hangs up on the next command, before it says anything.
@@ -250,7 +250,7 @@ describe("connections between messages and jobs", () => {
     for (const stage of ["rset", "mail"] as const) {
       await using server = await FakeSmtpServer.start();
       // The one session that is allowed must be the new one.
-      await using test = startWorker({ POSTMQ_SMTP_MX_SESSION_LIMIT: "1" });
+      await using test = await startWorker({ POSTMQ_SMTP_MX_SESSION_LIMIT: "1" });
       await test.serve(request(1, server.relayhost));
       server.decide = (event) =>
         event.connection === 1 && event.stage === stage ? { reply: "421 4.7.0 enough" } : undefined;
@@ -265,7 +265,7 @@ describe("connections between messages and jobs", () => {
       decide: (event) =>
         event.connection === 1 && event.transaction === 1 ? { cut: "before" } : undefined,
     });
-    await using test = startWorker({ POSTMQ_SMTP_MX_SESSION_LIMIT: "1" });
+    await using test = await startWorker({ POSTMQ_SMTP_MX_SESSION_LIMIT: "1" });
     await test.serve(request(1, server.relayhost), request(2, server.relayhost));
     assert.deepEqual(
       test.delivering.ends.map(({ outcomes }) => outcomes[0]?.kind),
@@ -276,7 +276,7 @@ describe("connections between messages and jobs", () => {
 
   it("D25 forgets an idle connection that the server ends", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost));
     assert.equal(test.worker.cache.size, 1);
     server.cutAll();
@@ -291,7 +291,7 @@ describe("connections between messages and jobs", () => {
         return undefined;
       },
     });
-    await using test = startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "1s" });
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "1s" });
     await test.serve(request(1, server.relayhost));
     assert.equal(test.worker.cache.size, 1);
     await waitFor(() => quits.length === 1);
@@ -300,7 +300,7 @@ describe("connections between messages and jobs", () => {
 
   it("D25 uses a connection at most smtp_connection_reuse_count_limit times", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker({ POSTMQ_SMTP_CONNECTION_REUSE_COUNT_LIMIT: "2" });
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_REUSE_COUNT_LIMIT: "2" });
     await test.serve(...[1, 2, 3].map((number) => request(number, server.relayhost)));
     assert.deepEqual(
       server.messages.map(({ connection }) => connection),
@@ -313,7 +313,7 @@ describe("connections between messages and jobs", () => {
       decide: (event) =>
         event.connection === 1 ? at("rcpt", { reply: "501 5.5.4 what" })(event) : undefined,
     });
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost), request(2, server.relayhost));
     assert.equal(server.totalConnections, 2);
     assert.equal(server.messages[0]?.connection, 2);
@@ -335,7 +335,7 @@ describe("pipelining", () => {
       };
       socket.write(`${reply[line.slice(0, 4)] ?? "250 ok"}\r\n`);
     });
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.nexthop), request(2, server.nexthop));
     assert.deepEqual(
       test.delivering.ends.map(({ outcomes }) => `${outcomes[0]?.kind} ${outcomes[0]?.status}`),
@@ -362,7 +362,7 @@ describe("pipelining", () => {
         },
         (chunk) => chunks.push(chunk),
       );
-      await using test = startWorker();
+      await using test = await startWorker();
       await test.serve(request(1, server.nexthop, { to: ["a@example.net", "b@example.net"] }));
       assert.deepEqual(test.delivering.shownOutcomes, ["0 sent 2.0.0", "1 sent 2.0.0"]);
       const envelope = chunks.filter((chunk) => /^(?:MAIL|RCPT|DATA)/.test(chunk));
@@ -375,7 +375,7 @@ describe("pipelining", () => {
       keywords: [],
       decide: at("rcpt", { reply: "550 5.1.1 no" }),
     });
-    await using test = startWorker();
+    await using test = await startWorker();
     watch(server, test, at("rcpt", { reply: "550 5.1.1 no" }));
     await test.serve(request(1, server.relayhost), request(2, server.relayhost));
     const seen = test.delivering.calls.filter((call) => call.startsWith("server"));
@@ -386,7 +386,7 @@ describe("pipelining", () => {
 describe("content on its way", () => {
   it("D19 delivers small content byte for byte", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost));
     assert.deepEqual(server.messages[0]?.content, message);
   });
@@ -396,7 +396,7 @@ describe("content on its way", () => {
     const chunk = Buffer.concat(Array.from({ length: 3125 }, () => line));
     const chunks = 40;
     await using server = await FakeSmtpServer.start({ decide: at("body", { delayMs: 50 }) });
-    await using test = startWorker();
+    await using test = await startWorker();
     let mostAhead = 0;
     let given = 0;
     test.delivering.content = async function* content() {
@@ -427,7 +427,7 @@ describe("content on its way", () => {
         socket.write("354 go on\r\n");
       } else if (verb === "EHLO" || verb === "MAIL" || verb === "RCPT") socket.write("250 ok\r\n");
     });
-    await using test = startWorker();
+    await using test = await startWorker();
     let given = 0;
     test.delivering.content = async function* content() {
       for (given = 1; given <= 400; given++) yield Buffer.alloc(262_144, "x\r\n");

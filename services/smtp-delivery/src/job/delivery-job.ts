@@ -11,7 +11,7 @@
  * Source: DESIGN §3; faults.md 7, 9, 40.
  */
 import type { ClaimedRequest, Delivering, RequestResult } from "@postmq/queue-store";
-import type { RequestName } from "@postmq/vocabulary";
+import type { RecipientOutcome, RequestName } from "@postmq/vocabulary";
 import { destinationKey } from "@postmq/vocabulary";
 
 import { attempt } from "../attempt/attempt.ts";
@@ -24,7 +24,7 @@ import type { SmtpSession } from "../session/smtp-session.ts";
 export type JobTools = {
   readonly delivering: Pick<
     Delivering,
-    "claim" | "markDotSent" | "end" | "readContent" | "connections"
+    "claim" | "markDotSent" | "record" | "end" | "readContent" | "connections"
   >;
   readonly connectionRules: ConnectionRules;
   readonly settings: AttemptSettings;
@@ -129,6 +129,8 @@ export class DeliveryJob {
       takeToken: () => delivering.connections.take({ name: countsAt, limit, signal: draining }),
       keepsIdle: connectionRules.keeps(destination.nexthop, this.#keepsConnection),
       approveDot: () => this.#approveDot(name),
+      record: (outcomes: readonly RecipientOutcome[]) =>
+        void this.#ends.push(delivering.record(name, outcomes)),
       onNotice: (level: "info" | "warning", text: string) => onNotice(level, text, name),
     };
     const result = await this.#watched(name, attempt(request, tools, this.#takeHeld(key)));

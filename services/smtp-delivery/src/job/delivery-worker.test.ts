@@ -33,7 +33,7 @@ describe("a delivery process", () => {
   it("9, 10: delivers a request once though its job is handed out again meanwhile", async () => {
     const dot = gate("dot");
     await using server = await FakeSmtpServer.start({ decide: dot.decide });
-    await using test = startWorker();
+    await using test = await startWorker();
     const names = test.delivering.offer(request(1, server.relayhost), request(2, server.relayhost));
     const first = test.worker.serve({ requests: [...names, ...names], keepsConnection: true });
     await dot.reached();
@@ -47,7 +47,7 @@ describe("a delivery process", () => {
 
   it("takes a request again once its end is written", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost));
     await test.serve(request(1, server.relayhost));
     assert.equal(server.messages.length, 2);
@@ -58,7 +58,7 @@ describe("the end of a delivery process", () => {
   it("P10: what is in flight ends, what has not begun is put back", async () => {
     const dot = gate("dot");
     await using server = await FakeSmtpServer.start({ decide: dot.decide });
-    const test = startWorker();
+    const test = await startWorker();
     const served = test.serve(...[1, 2, 3].map((number) => request(number, server.relayhost)));
     await dot.reached();
     test.draining.abort();
@@ -74,7 +74,7 @@ describe("the end of a delivery process", () => {
   it("P10: at the deadline what is before its dot is put back, and its dot never goes out", async () => {
     const rcpt = gate("rcpt");
     await using server = await FakeSmtpServer.start({ decide: rcpt.decide });
-    const test = startWorker({}, { drainDeadlineMs: 20 });
+    const test = await startWorker({}, { drainDeadlineMs: 20 });
     const served = test.serve(request(1, server.relayhost));
     await rcpt.reached();
     test.draining.abort();
@@ -92,7 +92,7 @@ describe("the end of a delivery process", () => {
   it("P10: at the deadline what is after its dot is left to its claim", async () => {
     const dot = gate("dot");
     await using server = await FakeSmtpServer.start({ decide: dot.decide });
-    const test = startWorker({}, { drainDeadlineMs: 20 });
+    const test = await startWorker({}, { drainDeadlineMs: 20 });
     const served = test.serve(request(1, server.relayhost));
     await dot.reached();
     await test.worker.drain(served);
@@ -109,7 +109,7 @@ describe("the end of a delivery process", () => {
     const directory = await mkdtemp(join(tmpdir(), "postmq-worker-"));
     try {
       await using server = await FakeSmtpServer.start();
-      const test = startWorker({ POSTMQ_DATA_DIRECTORY: directory }, { drainDeadlineMs: 20 });
+      const test = await startWorker({ POSTMQ_DATA_DIRECTORY: directory }, { drainDeadlineMs: 20 });
       test.delivering.written = () => new Promise(() => {});
       const served = test.serve(request(1, server.relayhost));
       await waitFor(() => test.delivering.ends.length === 1);
@@ -125,7 +125,7 @@ describe("the end of a delivery process", () => {
 
   it("11: a claim that fails is made again", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     const { delivering } = test;
     const claim = delivering.claim.bind(delivering);
     let tries = 0;

@@ -22,8 +22,8 @@ import { connectionRules } from "../session/connection-rules.ts";
 import { DeliveryJob } from "./delivery-job.ts";
 import type { JobTools } from "./delivery-job.ts";
 import { writeHeldOutcomes } from "./held-outcomes.ts";
-import type { MailResolver } from "../servers/resolver.ts";
-import { attemptSettings, cacheSettings } from "../settings.ts";
+import type { AttemptSettings } from "../attempt/attempt.ts";
+import { cacheSettings } from "../settings.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 /** Deliveries in flight may take this long to end after SIGTERM; service-kit ends the process 5 s later. */
@@ -35,7 +35,7 @@ const claimRetryMs = 1_000;
 export type WorkerParts = {
   readonly parameters: Parameters;
   readonly delivering: Delivering;
-  readonly resolver: MailResolver;
+  readonly settings: AttemptSettings;
   readonly log: Log;
   readonly draining: AbortSignal;
   readonly nowMs: () => number;
@@ -62,6 +62,7 @@ export class DeliveryWorker {
       delivering: {
         claim: (names) => this.#claim(names),
         markDotSent: (name) => this.#mark(name),
+        record: (name, outcomes) => delivering.record(name, outcomes),
         end: (result) => delivering.end(result),
         readContent: (content) => delivering.readContent(content),
         connections: delivering.connections,
@@ -73,7 +74,7 @@ export class DeliveryWorker {
           what: `the delivery of ${formatRequestName(name)}`,
           holdsFacts: () => delivering.unwritten().length > 0,
         }),
-      settings: attemptSettings(parameters, parts.resolver),
+      settings: parts.settings,
       cache: this.cache,
       draining: parts.draining,
       onAttempt: parts.onAttempt,

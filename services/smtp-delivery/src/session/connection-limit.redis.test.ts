@@ -21,7 +21,7 @@ const onRedis = (test: (under: StoreUnderTest) => Promise<void>) => () =>
 /** A worker with a store's tokens. */
 async function worker(store: Store, limit: number, env: Readonly<Record<string, string>> = {}) {
   const { connections } = await store.delivering({ concurrency: 100 });
-  return startWorker(
+  return await startWorker(
     { POSTMQ_DEFAULT_DESTINATION_CONCURRENCY_LIMIT: String(limit), ...env },
     { connections },
   );

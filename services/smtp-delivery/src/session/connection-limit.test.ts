@@ -30,7 +30,7 @@ async function deliver(
   env: Readonly<Record<string, string>> = {},
 ) {
   await using server = await FakeSmtpServer.start({ decide });
-  await using test = startWorker(env);
+  await using test = await startWorker(env);
   await test.serve(request(1, server.relayhost));
   assert.equal(test.delivering.open.size, 1);
   await returned(test);
@@ -67,7 +67,7 @@ async function startSlowCloser() {
 describe("the token of a connection", () => {
   it("is held while the connection is idle, and goes back when its time is over", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "1s" });
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "1s" });
     await test.serve(request(1, server.relayhost));
     assert.equal(out(test), 1);
     await test.serve(request(2, server.relayhost));
@@ -81,7 +81,7 @@ describe("the token of a connection", () => {
     const server = await FakeSmtpServer.start();
     const { relayhost } = server;
     await server[Symbol.asyncDispose]();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, relayhost));
     assert.equal(out(test), 0);
   });
@@ -98,7 +98,7 @@ describe("the token of a connection", () => {
 
   it("goes back when the server ends a connection that is idle", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost));
     assert.equal(test.worker.cache.size, 1);
     server.cutAll();
@@ -111,7 +111,7 @@ describe("the token of a connection", () => {
 
   it("goes back when the dot is not approved", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     test.delivering.mark = async () => false;
     await test.serve(request(1, server.relayhost));
     await returned(test);
@@ -119,7 +119,7 @@ describe("the token of a connection", () => {
 
   it("goes back when the process drains", async () => {
     await using server = await FakeSmtpServer.start();
-    const test = startWorker();
+    const test = await startWorker();
     await test.serve(request(1, server.relayhost));
     await test[Symbol.asyncDispose]();
     await returned(test);
@@ -127,7 +127,7 @@ describe("the token of a connection", () => {
 
   it("goes back when the server has closed its side, not when QUIT is sent", async () => {
     await using server = await startSlowCloser();
-    await using test = startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_ON_DEMAND: "no" });
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_ON_DEMAND: "no" });
     await test.serve(request(1, server.relayhost));
     await waitFor(() => server.hasQuit());
     assert.equal(out(test), 1);
@@ -137,7 +137,7 @@ describe("the token of a connection", () => {
 
   it("goes back a second after QUIT though the server never closes", async () => {
     await using server = await startSlowCloser();
-    await using test = startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_ON_DEMAND: "no" });
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_ON_DEMAND: "no" });
     await test.serve(request(1, server.relayhost));
     await returned(test);
     assert.equal(server.hasQuit(), true);
@@ -147,7 +147,7 @@ describe("the token of a connection", () => {
 describe("an idle connection", () => {
   it("gives way when another worker wants to connect there", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost));
     test.delivering.connections.onAsked("smtp:[192.0.2.1]:25");
     assert.equal(test.worker.cache.size, 1);
@@ -158,7 +158,7 @@ describe("an idle connection", () => {
 
   it("S32: is kept only if the scheduler asked for that; one that is there is used in any case", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker();
+    await using test = await startWorker();
     await test.serve(request(1, server.relayhost));
     assert.equal(test.worker.cache.size, 1);
     await test.worker.serve({
@@ -172,7 +172,7 @@ describe("an idle connection", () => {
 
   it("S32: serves a whole job whatever is kept after it", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_ON_DEMAND: "no" });
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_ON_DEMAND: "no" });
     await test.serve(...[1, 2, 3].map((number) => request(number, server.relayhost)));
     assert.equal(server.totalConnections, 1);
     assert.equal(test.worker.cache.size, 0);
@@ -180,7 +180,7 @@ describe("an idle connection", () => {
 
   it("S16: counts at the recipient that it serves", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker({ POSTMQ_DEFAULT_DESTINATION_RECIPIENT_LIMIT: "1" });
+    await using test = await startWorker({ POSTMQ_DEFAULT_DESTINATION_RECIPIENT_LIMIT: "1" });
     await test.serve(request(1, server.relayhost));
     await test.serve(request(2, server.relayhost));
     assert.equal(server.totalConnections, 1);
@@ -203,7 +203,7 @@ describe("a destination without a place for one more connection", () => {
 
   it("has its whole job put back, and is not to blame", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = startWorker({}, { connections: none });
+    await using test = await startWorker({}, { connections: none });
     await test.serve(request(1, server.relayhost), request(2, server.relayhost));
     assert.deepEqual(
       test.delivering.ends.map(({ name, end, outcomes, feedback }) => [
@@ -225,7 +225,7 @@ describe("a destination without a place for one more connection", () => {
     await using server = await FakeSmtpServer.start({
       decide: at("rcpt", { reply: "450 4.2.0 later" }),
     });
-    await using test = startWorker();
+    await using test = await startWorker();
     const { connections } = test.delivering;
     let places = 1;
     const take = connections.take.bind(connections);
