@@ -168,7 +168,7 @@ describe("events", () => {
       "QID: uid=1000 from=<a@b>",
     );
     assert.equal(
-      textOf((log) => logNotification(log, { id, kind: "non-delivery", reportId })),
+      textOf((log) => logNotification(log, { id, to: "sender", kind: "non-delivery", reportId })),
       `QID: sender non-delivery notification: ${reportId}`,
     );
   });

@@ -1,5 +1,6 @@
 /**
- * What a mail system tells of a message, one function per event: the line that Postfix would log.
+ * What a mail system tells of a message, one function per event: the line that Postfix would log, or its fields for a
+ * log that wants those.
  *
  * Services call these instead of composing lines, so that each event is told in one place and one shape, and
  * pflogsumm and log exporters keep working.
@@ -8,7 +9,7 @@
  * src/smtpd/smtpd.c, src/cleanup/cleanup_message.c, src/bounce.
  */
 import type { QueueId } from "@postmq/vocabulary";
-import { formatDelays } from "./delays.ts";
+import { delaySpans, formatDelay, formatDelays } from "./delays.ts";
 import type { DeliveryDelaysMs } from "./delays.ts";
 import type { Log } from "./log.ts";
 
@@ -47,6 +48,26 @@ export function logDelivery(log: Log, event: LoggedDelivery): void {
     original !== "" &&
     original.toLowerCase() !== event.recipient.toLowerCase();
   const uses = event.connectionUses ?? 1;
+  if (log.record !== undefined) {
+    const seconds = (ms: number) => Number(formatDelay(ms, event.delayDecimals));
+    const { total, spans } = delaySpans(event.delays);
+    log.record(
+      {
+        event: "delivery",
+        to: event.recipient,
+        orig_to: hasOriginal ? original : undefined,
+        relay: event.relay ?? "none",
+        conn_use: uses > 1 ? uses : undefined,
+        delay: seconds(total),
+        delays: spans.map(seconds),
+        dsn: event.dsn,
+        status: event.status,
+        reason: event.text,
+      },
+      event.id,
+    );
+    return;
+  }
   const parts = [
     `to=<${event.recipient}>`,
     ...(hasOriginal ? [`orig_to=<${original}>`] : []),
@@ -69,15 +90,18 @@ export function logQueueActive(
     readonly recipients: number;
   },
 ): void {
-  log.info(
-    `from=<${event.sender}>, size=${event.sizeBytes}, nrcpt=${event.recipients} (queue active)`,
-    event.id,
-  );
+  const { id, sender, sizeBytes, recipients } = event;
+  if (log.record !== undefined) {
+    log.record({ event: "queue active", from: sender, size: sizeBytes, nrcpt: recipients }, id);
+    return;
+  }
+  log.info(`from=<${sender}>, size=${sizeBytes}, nrcpt=${recipients} (queue active)`, id);
 }
 
 /** Nothing is left to do for the message. */
 export function logRemoved(log: Log, id: QueueId): void {
-  log.info("removed", id);
+  if (log.record === undefined) log.info("removed", id);
+  else log.record({ event: "removed" }, id);
 }
 
 /** The message was too old (or made to expire) and goes back to its sender. */
@@ -86,12 +110,15 @@ export function logExpired(
   event: { readonly id: QueueId; readonly sender: string; readonly isForced?: boolean },
 ): void {
   const status = event.isForced === true ? "force-expired" : "expired";
-  log.info(`from=<${event.sender}>, status=${status}, returned to sender`, event.id);
+  if (log.record === undefined) {
+    log.info(`from=<${event.sender}>, status=${status}, returned to sender`, event.id);
+  } else log.record({ event: "expired", from: event.sender, status }, event.id);
 }
 
 /** cleanup knows the message's Message-ID, with its angle brackets. */
 export function logMessageId(log: Log, id: QueueId, messageId: string): void {
-  log.info(`message-id=${messageId}`, id);
+  if (log.record === undefined) log.info(`message-id=${messageId}`, id);
+  else log.record({ event: "message-id", message_id: messageId }, id);
 }
 
 /** A client as Postfix names it: `name[address]`, `unknown` when it has no name. */
@@ -102,7 +129,8 @@ function clientText(client: LoggedClient): string {
 }
 
 export function logConnect(log: Log, client: LoggedClient): void {
-  log.info(`connect from ${clientText(client)}`);
+  if (log.record === undefined) log.info(`connect from ${clientText(client)}`);
+  else log.record({ event: "connect", client: clientText(client) });
 }
 
 /** `counts`: commands in the session as accepted/all, e.g. ehlo=1 mail=1 rcpt=0/1. */
@@ -111,6 +139,19 @@ export function logDisconnect(
   client: LoggedClient,
   counts: ReadonlyMap<string, { readonly accepted: number; readonly all: number }> = new Map(),
 ): void {
+  if (log.record !== undefined) {
+    const commands = [...counts].flatMap(([name, { accepted, all }]) =>
+      accepted === all
+        ? [[name, accepted] as const]
+        : [[name, accepted] as const, [`${name}_refused`, all - accepted] as const],
+    );
+    log.record({
+      event: "disconnect",
+      client: clientText(client),
+      ...Object.fromEntries(commands),
+    });
+    return;
+  }
   const shown = [...counts].filter(([, count]) => count.all > 0);
   const total = shown.reduce(
     (sum, [, count]) => ({ accepted: sum.accepted + count.accepted, all: sum.all + count.all }),
@@ -129,7 +170,9 @@ export function logLostConnection(
   client: LoggedClient,
   event: { readonly after: string; readonly how: "lost connection" | "timeout" },
 ): void {
-  log.info(`${event.how} after ${event.after} from ${clientText(client)}`);
+  const { how, after } = event;
+  if (log.record === undefined) log.info(`${how} after ${after} from ${clientText(client)}`);
+  else log.record({ event: how, after, client: clientText(client) });
 }
 
 /** smtpd took a message (or its first recipient) from a client. */
@@ -141,6 +184,12 @@ export function logClient(
     readonly saslUsername?: string | undefined;
   },
 ): void {
+  if (log.record !== undefined) {
+    const { saslMethod, saslUsername } = client;
+    const facts = { sasl_method: saslMethod, sasl_username: saslUsername };
+    log.record({ event: "client", client: clientText(client), ...facts }, id);
+    return;
+  }
   const sasl =
     client.saslMethod === undefined
       ? ""
@@ -154,7 +203,9 @@ export function logPickup(
   id: QueueId,
   event: { readonly uid: number | undefined; readonly sender: string },
 ): void {
-  log.info(`uid=${event.uid ?? "unknown"} from=<${event.sender}>`, id);
+  const { uid, sender } = event;
+  if (log.record === undefined) log.info(`uid=${uid ?? "unknown"} from=<${sender}>`, id);
+  else log.record({ event: "pickup", uid, from: sender }, id);
 }
 
 /** smtpd refused a command. `id` is absent before a message has one. */
@@ -172,6 +223,22 @@ export function logReject(
     readonly helo?: string | undefined;
   },
 ): void {
+  if (log.record !== undefined) {
+    log.record(
+      {
+        event: "reject",
+        command: event.command,
+        client: clientText(event.client),
+        reply: event.reply,
+        from: event.sender,
+        to: event.recipient,
+        proto: event.protocol,
+        helo: event.helo,
+      },
+      event.id,
+    );
+    return;
+  }
   const facts = [
     ...(event.sender === undefined ? [] : [`from=<${event.sender}>`]),
     ...(event.recipient === undefined ? [] : [`to=<${event.recipient}>`]),
@@ -185,14 +252,15 @@ export function logReject(
   );
 }
 
-/** bounce queued a report about a message. */
+/** bounce queued a report about a message, or a notice to the postmaster. */
 export function logNotification(
   log: Log,
   event: {
     readonly id: QueueId;
+    readonly to: "sender" | "postmaster";
     readonly kind: "non-delivery" | "delay" | "delivery status";
     readonly reportId: QueueId;
   },
 ): void {
-  log.info(`sender ${event.kind} notification: ${event.reportId}`, event.id);
+  log.info(`${event.to} ${event.kind} notification: ${event.reportId}`, event.id);
 }
