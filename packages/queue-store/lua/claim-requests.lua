@@ -3,7 +3,7 @@
   claim-requests: a worker asks leave to serve a job's requests, all in one act.
 
   KEYS  records   ARGV prefix, claim, heartbeat ms, then per request: id, number, generation
-  Returns, per request: {'claimed', transport, nexthop, arrival, entered active, created, envelope, content, size,
+  Returns, per request: {'claimed', transport, nexthop, site or '', arrival, entered active, created, envelope, content, size,
           chunks, {number, value, state …}, content if it fits in one chunk or ''} |
           {'stale'} ended or rung afresh | {'busy'} another claim stands, alive or not (only the leader reaps) |
           {'unreadable'} claimed, but the message or its content is not as it should be
@@ -52,7 +52,7 @@ local function claim_one(id, number, generation)
   end
   local recipients = todo_recipients(id, request.recipients, v[9], v[10], v[12], v[13])
   if not recipients then return { 'unreadable' } end
-  return { 'claimed', request.transport, request.nexthop, v[2], v[3], v[4], v[5], content, v[7], v[8],
+  return { 'claimed', request.transport, request.nexthop, request.site, v[2], v[3], v[4], v[5], content, v[7], v[8],
     recipients, inline }
 end
 

@@ -211,6 +211,7 @@ function readClaim(name: RequestName, reply: readonly unknown[]): ClaimAnswer {
     ,
     transport,
     nexthop,
+    site,
     arrival,
     active,
     created,
@@ -224,7 +225,11 @@ function readClaim(name: RequestName, reply: readonly unknown[]): ClaimAnswer {
   try {
     return {
       name,
-      destination: { transport: asText(transport), nexthop: asText(nexthop) },
+      destination: {
+        transport: asText(transport),
+        nexthop: asText(nexthop),
+        ...(asText(site) === "" ? {} : { site: asText(site) }),
+      },
       arrivalMs: asNumber(arrival),
       activeMs: asNumber(active),
       createdMs: asNumber(created),

@@ -178,12 +178,19 @@ const stateLetters: Readonly<Record<string, RequestState>> = {
 
 export function unpackRequest(id: QueueId, number: number, text: string): OpenRequest | undefined {
   if (text === "") return undefined;
-  const [generation = "", letter = "", claim = "", transport = "", nexthop = "", recipients = ""] =
-    text.split("\n");
+  const [
+    generation = "",
+    letter = "",
+    claim = "",
+    transport = "",
+    nexthop = "",
+    recipients = "",
+    site = "",
+  ] = text.split("\n");
   return {
     name: { id, number, generation: Number(generation) },
     state: stateLetters[letter] ?? unreadable("request"),
-    destination: { transport, nexthop },
+    destination: { transport, nexthop, ...(site === "" ? {} : { site }) },
     recipients: unpackNumbers(recipients),
     claim,
   };

@@ -277,6 +277,7 @@ export class SchedulingStore implements Scheduling {
             request.destination.transport,
             request.destination.nexthop,
             packNumbers(request.recipients),
+            request.destination.site ?? "",
           ]),
         ]),
       );

@@ -25,9 +25,14 @@ export type Destination = {
   readonly transport: string;
   /** e.g. example.com, [127.0.0.1]:2526; for error and retry: "status text". */
   readonly nexthop: string;
+  /**
+   * What its limits are kept under instead of the next hop: a name for the set of MX hosts that it shares with other
+   * next hops. Absent: it counts by itself. Source: postmq's own, destination_grouping = mx.
+   */
+  readonly site?: string;
 };
 
-/** The name under which limits are kept: transport and nexthop in lower case (S16). */
+/** Transport and nexthop in lower case: where mail goes, whatever it counts as (S16; connections are kept by it, D25). */
 export function destinationKey(destination: Destination): string {
   return `${destination.transport}:${destination.nexthop.toLowerCase()}`;
 }

@@ -11,7 +11,8 @@
   A recipient is "address\ncounted domain or ''\noriginal\norcpt\nnotify" with empty ends cut off.
   A state is 'd' (done), 't\nstatus\nreason\nremote JSON' (deferred), 'f<round>\nstatus\nreason\nremote JSON' (failed;
   reported, so done, when the round is below the record's rr).
-  A request is "generation\nstate\nclaim\ntransport\nnexthop\nrecipients", state q, c or d, recipients as "0-4,7".
+  A request is "generation\nstate\nclaim\ntransport\nnexthop\nrecipients", state q, c or d, recipients as "0-4,7"; then
+  "\nsite" if it counts at the site of its next hop.
 ]]
 local function is_done(state, round)
   if not state then return false end
@@ -28,15 +29,16 @@ local function counted_domain(recipient)
 end
 
 local function parse_request(text)
-  local generation, state, claim, transport, nexthop, recipients =
-    string.match(text, '^(%d+)\n(%a)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
+  local generation, state, claim, transport, nexthop, recipients, site =
+    string.match(text, '^(%d+)\n(%a)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n([^\n]*)\n?([^\n]*)$')
   if not generation then return nil end
   return { generation = generation, state = state, claim = claim, transport = transport, nexthop = nexthop,
-    recipients = recipients }
+    recipients = recipients, site = site }
 end
 
 local function request_text(r)
-  return table.concat({ r.generation, r.state, r.claim, r.transport, r.nexthop, r.recipients }, '\n')
+  local text = table.concat({ r.generation, r.state, r.claim, r.transport, r.nexthop, r.recipients }, '\n')
+  return r.site == '' and text or text .. '\n' .. r.site
 end
 
 local function recipient_numbers(text)
