@@ -169,6 +169,21 @@ const noticeRecipientForm = {
   saying: "one address, with or without a domain",
 };
 
+/** Source: postconf(5) smtp_sasl_security_options. */
+const saslOptions = [
+  "noplaintext",
+  "noactive",
+  "nodictionary",
+  "noanonymous",
+  "mutual_auth",
+  "forward_secrecy",
+] as const;
+
+function checkSaslOptions(items: readonly string[]): void {
+  const bad = items.find((item) => !saslOptions.some((option) => option === item.toLowerCase()));
+  if (bad !== undefined) throw new BadValue(`"${bad}" is not one of ${saslOptions.join(", ")}`);
+}
+
 export const parameterTable = {
   // ------------------------------------------------------------------------------------ this mail system
 
@@ -927,6 +942,112 @@ export const parameterTable = {
     source: "postconf(5); spec D31",
     about:
       "An LMTP server without DSN counts as the last one: success reports say delivered, not relayed.",
+  }),
+  smtp_starttls_timeout: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for STARTTLS and for the handshake.",
+  }),
+  smtp_quit_timeout: time({
+    default: "300s",
+    min: "1s",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Time for the reply to QUIT, where it is awaited.",
+  }),
+  smtp_skip_quit_response: yesNo({
+    default: "yes",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Does not wait for the reply to QUIT.",
+  }),
+  smtp_always_send_ehlo: yesNo({
+    default: "yes",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Says EHLO to every server; no: only to one whose greeting has the word ESMTP.",
+  }),
+  smtp_never_send_ehlo: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Says HELO and never EHLO: no extension is used, TLS neither.",
+  }),
+  smtp_discard_ehlo_keywords: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about:
+      "Extensions that are not used though a server offers them; silent-discard: nothing is logged of it.",
+  }),
+  smtp_discard_ehlo_keyword_address_maps: list({
+    default: "",
+    bounds: "tables, type:name",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Tables that give smtp_discard_ehlo_keywords by a server's address.",
+  }),
+  smtp_sasl_auth_enable: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Logs in to servers that ask for it, where smtp_sasl_password_maps has credentials.",
+  }),
+  // Secret, since a table may be written out in it.
+  smtp_sasl_password_maps: {
+    ...list({
+      default: "",
+      bounds: "tables, type:name",
+      readBy: ["smtp-delivery"],
+      source: "postconf(5)",
+      about:
+        "Tables that give user:password by server name, by next hop as it is written, or by sender.",
+    }),
+    isSecret: true,
+  },
+  smtp_sender_dependent_authentication: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Looks credentials up by sender first.",
+  }),
+  smtp_sasl_security_options: list({
+    default: "noplaintext, noanonymous",
+    bounds: saslOptions.join(", "),
+    check: checkSaslOptions,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "What a mechanism must have in a session without TLS.",
+  }),
+  smtp_sasl_tls_security_options: list({
+    default: "$smtp_sasl_security_options",
+    bounds: saslOptions.join(", "),
+    check: checkSaslOptions,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "What a mechanism must have under TLS.",
+  }),
+  smtp_sasl_tls_verified_security_options: list({
+    default: "$smtp_sasl_tls_security_options",
+    bounds: saslOptions.join(", "),
+    check: checkSaslOptions,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "What a mechanism must have under TLS with a verified server.",
+  }),
+  smtp_sasl_mechanism_filter: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: no files and no other tables",
+    about: "Mechanisms that may be used, by name; !name: not this one; static:all: all others.",
+  }),
+  smtp_sasl_auth_soft_bounce: yesNo({
+    default: "yes",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Mail is deferred, not bounced, when a server refuses our login with 5xx.",
   }),
   smtp_allow_private_addresses: yesNo({
     default: "no",
