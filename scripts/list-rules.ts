@@ -1,15 +1,15 @@
 /**
- * Lists each rule of docs/spec/scheduling.md with the tests that show it: `node scripts/list-rules.ts [S21 …]`.
+ * Lists each rule of docs/spec/scheduling.md and delivery.md with the tests that show it: `node scripts/list-rules.ts [S21 …]`.
  *
  * It ends with 1 when a rule has none.
  */
 import { join } from "node:path";
-import { rulesWithTests } from "./rules/rules-with-tests.ts";
+import { rulesWithTests, specs } from "./rules/rules-with-tests.ts";
 
 const wanted = process.argv.slice(2);
-const rules = rulesWithTests(join(import.meta.dirname, "..")).filter(
-  ({ id }) => wanted.length === 0 || wanted.includes(id),
-);
+const rules = specs
+  .flatMap((spec) => rulesWithTests(join(import.meta.dirname, ".."), spec))
+  .filter(({ id }) => wanted.length === 0 || wanted.includes(id));
 for (const { id, tests } of rules) {
   for (const { file, name } of tests) console.log(`${id.padEnd(4)} ${file}: ${name}`);
   if (tests.length > 0) continue;

@@ -1,8 +1,8 @@
 /**
- * Which tests show which rule of the scheduler's spec.
+ * Which tests show which rule of a spec.
  *
- * A rule begins a paragraph or a sentence of docs/spec/scheduling.md with its id and a full stop ("S21. …"). A test
- * shows it when its name begins with the id; a test may show several ("S5 S6 …", "S28, S30 …", "S16: …").
+ * A rule begins a paragraph or a sentence of its spec with its id and a full stop ("S21. …"). A test shows it when its name
+ * begins with the id; a test may show several ("S5 S6 …", "S28, S30 …", "S16: …").
  *
  * Source: STYLE §9.
  */
@@ -12,16 +12,24 @@ import { join } from "node:path";
 export type RuleTest = { readonly file: string; readonly name: string };
 export type Rule = { readonly id: string; readonly tests: readonly RuleTest[] };
 
+/** Specs whose rules all have tests: the letter of their ids, and how many there are. */
+export const specs = [
+  { file: "docs/spec/scheduling.md", letter: "S", count: 38 },
+  { file: "docs/spec/delivery.md", letter: "D", count: 34 },
+] as const;
+export type Spec = (typeof specs)[number];
+
 const testFiles = ["{packages,services}/*/src/**/*.test.ts", "test/**/*.test.ts"];
 
 /** The rules in the order of their numbers, each with its tests by file. */
-export function rulesWithTests(checkout: string): readonly Rule[] {
-  const spec = readFileSync(join(checkout, "docs/spec/scheduling.md"), "utf8");
-  const ids = [...spec.matchAll(/^(S\d+)\. /gm)].map((match) => match[1] ?? "");
+export function rulesWithTests(checkout: string, { file, letter }: Spec): readonly Rule[] {
+  const spec = readFileSync(join(checkout, file), "utf8");
+  const beginnings = spec.matchAll(new RegExp(String.raw`^(${letter}\d+)\. `, "gm"));
+  const ids = [...beginnings].map((match) => match[1] ?? "");
   const tests = testFiles
     .flatMap((pattern) => globSync(pattern, { cwd: checkout }))
     .toSorted()
-    .flatMap((file) => testsIn(file, readFileSync(join(checkout, file), "utf8")));
+    .flatMap((path) => testsIn(path, readFileSync(join(checkout, path), "utf8")));
   return ids
     .toSorted((a, b) => Number(a.slice(1)) - Number(b.slice(1)))
     .map((id) => ({ id, tests: tests.filter(({ name }) => shownBy(name).includes(id)) }));
@@ -35,5 +43,5 @@ function testsIn(file: string, source: string): readonly RuleTest[] {
 /** The ids at the beginning of a test's name; ids of other specs may stand between them. */
 function shownBy(name: string): readonly string[] {
   const ids = /^(?:[A-Z]\d+\b[:, ]*)+/.exec(name)?.[0] ?? "";
-  return ids.match(/S\d+/g) ?? [];
+  return ids.match(/[A-Z]\d+/g) ?? [];
 }

@@ -189,6 +189,59 @@ describe("one outcome per recipient", () => {
   });
 });
 
+describe("outcomes that the operator bends", () => {
+  const refusesOne: FakeSmtpServer["decide"] = ({ stage, recipient }) =>
+    stage === "rcpt" && recipient.startsWith("no") ? { reply: "550 5.1.1 unknown" } : undefined;
+
+  it("D13: soft_bounce keeps what would bounce, with a word of its own in the log", async () => {
+    const { outcomes, attempts } = await deliver(refusesOne, {
+      env: { POSTMQ_SOFT_BOUNCE: "yes" },
+      to: ["yes@example.net", "no@example.net"],
+    });
+    assert.deepEqual(outcomes, ["0 sent 2.0.0", "1 deferred 4.1.1"]);
+    assert.deepEqual(
+      attempts[0]?.reports.map(({ isSoftBounce }) => isSoftBounce),
+      [false, true],
+    );
+  });
+
+  it("D13: under soft_bounce a 5xx is tried at the next server", async () => {
+    await using servers = await twoServers();
+    servers.first.decide = refusesOne;
+    await using test = await startWorker({ POSTMQ_SOFT_BOUNCE: "yes" });
+    await test.serve(request(1, servers.nexthop, { to: ["no@example.net"] }));
+    assert.deepEqual(test.delivering.shownOutcomes, ["0 sent 2.0.0"]);
+    assert.equal(servers.second.messages.length, 1);
+  });
+
+  it("D14: smtp_delivery_status_filter turns a bounce into a deferral", async () => {
+    const { outcomes, reasons } = await deliver(refusesOne, {
+      env: { POSTMQ_SMTP_DELIVERY_STATUS_FILTER: "static:{4.1.1 not yet}" },
+      to: ["no@example.net"],
+    });
+    assert.deepEqual([outcomes, reasons], [["0 deferred 4.1.1"], ["not yet"]]);
+  });
+});
+
+describe("success reports", () => {
+  const notify = ["SUCCESS"] as const;
+  const toldOf = async (keywords: readonly string[]) => {
+    await using server = await FakeSmtpServer.start({ keywords });
+    await using test = await startWorker();
+    const recipients = request(1, "").recipients.map((each) => ({ ...each, notify }));
+    await test.serve(request(1, server.relayhost, { recipients }));
+    return test.delivering.onlyOutcome.owesReport;
+  };
+
+  it("D31: are owed when the next hop does not offer DSN", async () => {
+    assert.equal(await toldOf([]), "relayed");
+  });
+
+  it("D31: are the next hop's duty when it offers DSN", async () => {
+    assert.equal(await toldOf(["DSN"]), undefined);
+  });
+});
+
 describe("what a server can't take", () => {
   it("D16: never sends mail that exceeds SIZE", async () => {
     const { outcomes, reasons, feedback } = await deliver(() => undefined, {
@@ -443,6 +496,27 @@ describe("the next address", () => {
     await test.serve(request(3, server.relayhost));
     assert.equal(asked, 3);
     assert.equal(server.totalConnections, 1);
+  });
+
+  it("D6, 30: what the first server settled is recorded before the second one is sent anything", async () => {
+    await using servers = await twoServers();
+    servers.first.decide = ({ stage, recipient }) =>
+      stage === "rcpt" && recipient.startsWith("later") ? { reply: "450 4.2.0 x" } : undefined;
+    await using test = await startWorker();
+    servers.second.decide = ({ stage }) => {
+      if (stage === "mail") test.delivering.calls.push("second server");
+      return undefined;
+    };
+    await test.serve(request(1, servers.nexthop, { to: ["yes@example.net", "later@example.net"] }));
+    assert.deepEqual(test.delivering.calls, [
+      "claim 1",
+      "mark 1",
+      "record 1 0",
+      "second server",
+      "mark 1",
+      "end 1 tried",
+      "log 1",
+    ]);
   });
 
   it("D6: the last word stands when no server is left", async () => {

@@ -18,6 +18,11 @@ const loggedStatuses: Readonly<Record<OutcomeKind, LoggedStatus>> = {
   failed: "bounced",
 };
 
+/** D13: a bounce that soft_bounce keeps back has a word of its own. */
+function loggedStatus({ outcome, isSoftBounce }: RecipientReport): LoggedStatus {
+  return isSoftBounce && outcome.kind === "deferred" ? "SOFTBOUNCE" : loggedStatuses[outcome.kind];
+}
+
 const delayBuckets = [1e-3, 1e-2, 1e-1, 1, 10, 60, 3600, 86_400, 172_800];
 
 export type AttemptRecorder = (
@@ -42,7 +47,7 @@ export function attemptRecorder(
         transmission: report.transmissionMs,
       };
       logReport(log, { request, report, delays, delayDecimals });
-      count(loggedStatuses[report.outcome.kind], delays);
+      count(loggedStatus(report), delays);
     }
   };
 }
@@ -67,7 +72,7 @@ function logReport(
     connectionUses: uses,
     delays: facts.delays,
     dsn: outcome.status,
-    status: loggedStatuses[outcome.kind],
+    status: loggedStatus(facts.report),
     text: outcome.reason,
     delayDecimals: facts.delayDecimals,
   });
