@@ -16,12 +16,16 @@ export class ByteReader {
   #hasEnded = false;
   #wake: (() => void) | undefined;
 
+  readonly #keep = (bytes: Buffer) => {
+    this.#chunks.push(bytes);
+    this.#wake?.();
+  };
+
   constructor(socket: Socket) {
     this.#socket = socket;
-    socket.on("data", (bytes: Buffer) => {
-      this.#chunks.push(bytes);
-      this.#wake?.();
-    });
+    socket.on("data", this.#keep);
+    // A reader before this one may have released it.
+    socket.resume();
     const end = () => {
       this.#hasEnded = true;
       this.#wake?.();
@@ -30,6 +34,12 @@ export class ByteReader {
     socket.on("close", end);
     // A reset shows as an end to whoever reads.
     socket.on("error", end);
+  }
+
+  /** Reads no more: what comes from now on waits in the socket for its next reader. */
+  release(): void {
+    this.#socket.off("data", this.#keep);
+    this.#socket.pause();
   }
 
   /** Bytes that came but are not yet read. */

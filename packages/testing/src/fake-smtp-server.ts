@@ -3,60 +3,21 @@
  *
  * Each stage of a session asks the test's `decide` what to do: answer late, answer something else, cut the connection
  * before or after the answer, hang for ever, or drip the answer byte by byte. Without a decision it accepts. What
- * arrives is kept as received, dots unstuffed, line ends untouched.
+ * arrives is kept as received, dots unstuffed, line ends untouched. It speaks TLS when it is given a certificate,
+ * takes any credentials, and may be an LMTP server.
  */
 import { createServer } from "node:net";
 import type { AddressInfo, Server, Socket } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
+import type { TlsOptions } from "node:tls";
 
 import { ByteReader, ConnectionEnded } from "./byte-reader.ts";
+import type { Credentials, Decide, SmtpStage } from "./fake-smtp-stages.ts";
+import { askCredentials } from "./server-sasl.ts";
+import { serverHandshake, tlsFacts } from "./server-handshake.ts";
+import type { TlsFacts } from "./server-handshake.ts";
 
-/** In the order of a session. `body`: the first bytes after 354; `dot`: the whole content is in. */
-export const smtpStages = [
-  "greeting",
-  "ehlo",
-  "mail",
-  "rcpt",
-  "data",
-  "body",
-  "dot",
-  "rset",
-  "quit",
-] as const;
-export type SmtpStage = (typeof smtpStages)[number];
-
-/** What the server does instead of accepting at once. */
-export type Behaviour = {
-  /** Waits before it answers. */
-  readonly delayMs?: number;
-  /** Answers this instead, e.g. "451 4.3.0 later" or several lines joined by CRLF. */
-  readonly reply?: string;
-  /** Destroys the connection instead of answering, or right after it. */
-  readonly cut?: "before" | "after";
-  /** Never answers, and reads no more. */
-  readonly hangs?: boolean;
-  /** Answers one byte every so many ms. */
-  readonly dripMs?: number;
-};
-
-export type StageEvent = {
-  readonly stage: SmtpStage;
-  /** 1, 2, … in order of arrival. */
-  readonly connection: number;
-  /** Transactions that this connection finished before. */
-  readonly transaction: number;
-  /** The command's line, or "" for greeting, body and dot. */
-  readonly line: string;
-  readonly sender: string;
-  /** Accepted so far; at `rcpt` without the one that is asked about. */
-  readonly recipients: readonly string[];
-  /** The recipient in question at `rcpt`. */
-  readonly recipient: string;
-  /** The content at `dot`, else empty. */
-  readonly content: Buffer;
-};
-
-/** A message whose final dot arrived. */
+/** A message whose final dot arrived. In LMTP one for each recipient, since each has an answer of its own. */
 export type ReceivedMessage = {
   readonly connection: number;
   readonly sender: string;
@@ -70,24 +31,36 @@ export type ReceivedMessage = {
   readonly reply: string;
   /** When that answer was written; undefined while it waits, or if the connection went before. */
   readonly answeredMs: number | undefined;
+  /** Of the TLS session that it came in; undefined in plaintext. */
+  readonly tls: TlsFacts | undefined;
 };
 
 export type FakeSmtpOptions = {
   readonly port?: number;
   /** After the host name in the EHLO reply. Default: PIPELINING, SIZE 0, 8BITMIME, ENHANCEDSTATUSCODES, DSN, SMTPUTF8. */
   readonly keywords?: readonly string[];
+  /** In the EHLO reply under TLS. Default: as in plaintext. */
+  readonly keywordsUnderTls?: readonly string[];
+  /** Key, certificate and what else node:tls takes. With it STARTTLS is offered. */
+  readonly tls?: TlsOptions;
+  /** The handshake comes before the greeting; STARTTLS is not offered. */
+  readonly isTlsImplicit?: boolean;
+  /** Default smtp. lmtp: LHLO, and a reply for each recipient after the dot. */
+  readonly protocol?: "smtp" | "lmtp";
   readonly decide?: Decide;
   /** Keep contents? Default true; false saves memory in long runs. */
   readonly keepsContent?: boolean;
 };
 
-export type Decide = (event: StageEvent) => Behaviour | undefined | Promise<Behaviour | undefined>;
-
 type Session = {
-  readonly socket: Socket;
+  /** The TLS one after a handshake. */
+  socket: Socket;
   /** Fires when the connection is closed. */
   readonly gone: AbortSignal;
-  readonly reader: ByteReader;
+  reader: ByteReader;
+  tls: TlsFacts | undefined;
+  /** After a handshake the client must introduce itself again (RFC 3207 §4.2). */
+  owesHello: boolean;
   readonly connection: number;
   transaction: number;
   sender: string;
@@ -107,6 +80,9 @@ const defaultKeywords = [
 const accepting: Readonly<Record<SmtpStage, string>> = {
   greeting: "220 fake.example.com ESMTP",
   ehlo: "250 fake.example.com",
+  starttls: "220 2.0.0 Ready to start TLS",
+  tls: "",
+  auth: "235 2.7.0 Authentication successful",
   mail: "250 2.1.0 Ok",
   rcpt: "250 2.1.5 Ok",
   data: "354 End data with <CR><LF>.<CR><LF>",
@@ -122,7 +98,7 @@ export class FakeSmtpServer implements AsyncDisposable {
   /** All messages whose dot arrived, in order. */
   readonly messages: ReceivedMessage[] = [];
   readonly #server: Server;
-  readonly #keywords: readonly string[];
+  readonly #options: FakeSmtpOptions;
   readonly #keepsContent: boolean;
   readonly #sockets = new Set<Socket>();
   /** Those that neither side has ended: a socket's "close" comes late in a busy process. */
@@ -132,7 +108,7 @@ export class FakeSmtpServer implements AsyncDisposable {
 
   constructor(server: Server, options: FakeSmtpOptions) {
     this.#server = server;
-    this.#keywords = options.keywords ?? defaultKeywords;
+    this.#options = options;
     this.#keepsContent = options.keepsContent ?? true;
     this.decide = options.decide ?? (() => undefined);
     server.on("connection", (socket) => this.#accept(socket));
@@ -206,6 +182,8 @@ export class FakeSmtpServer implements AsyncDisposable {
       socket,
       gone: gone.signal,
       reader: new ByteReader(socket),
+      tls: undefined,
+      owesHello: false,
       connection: this.#connections,
       transaction: 0,
       sender: "",
@@ -219,10 +197,14 @@ export class FakeSmtpServer implements AsyncDisposable {
   }
 
   async #serve(session: Session): Promise<void> {
+    if (this.#options.isTlsImplicit === true) {
+      session.reader.release();
+      await this.#handshake(session);
+    }
     await this.#act(session, "greeting");
     for (;;) {
       const line = await session.reader.line();
-      const verb = line.slice(0, 4).toUpperCase();
+      const verb = line.split(" ")[0]?.toUpperCase() ?? "";
       if (verb === "QUIT") {
         await this.#act(session, "quit", { line });
         session.socket.end();
@@ -234,11 +216,14 @@ export class FakeSmtpServer implements AsyncDisposable {
   }
 
   async #command(session: Session, verb: string, line: string): Promise<void> {
-    if (verb === "EHLO" || verb === "HELO") {
-      const keywords = verb === "EHLO" ? this.#keywords : [];
-      const lines = [accepting.ehlo.slice(4), ...keywords];
-      const usual = lines.map((text, at) => `250${at === lines.length - 1 ? " " : "-"}${text}`);
-      await this.#act(session, "ehlo", { line, usual: usual.join("\r\n") });
+    if (this.#hellos.includes(verb)) {
+      await this.#hello(session, verb, line);
+    } else if (verb === "STARTTLS" && this.#offersStartTls(session)) {
+      await this.#startTls(session, line);
+    } else if (session.owesHello) {
+      await write(session.socket, "503 5.5.1 Error: send HELO/EHLO first\r\n");
+    } else if (verb === "AUTH") {
+      await this.#auth(session, line);
     } else if (verb === "MAIL") {
       await this.#mail(session, line);
     } else if (verb === "RCPT") {
@@ -255,6 +240,57 @@ export class FakeSmtpServer implements AsyncDisposable {
     } else {
       await write(session.socket, "502 5.5.2 Error: command not recognized\r\n");
     }
+  }
+
+  get #hellos(): readonly string[] {
+    return this.#options.protocol === "lmtp" ? ["LHLO"] : ["EHLO", "HELO"];
+  }
+
+  #offersStartTls(session: Session): boolean {
+    return this.#options.tls !== undefined && session.tls === undefined;
+  }
+
+  async #hello(session: Session, verb: string, line: string): Promise<void> {
+    session.owesHello = false;
+    const { keywords = defaultKeywords, keywordsUnderTls = keywords } = this.#options;
+    const offered = session.tls === undefined ? keywords : keywordsUnderTls;
+    const startTls = this.#offersStartTls(session) ? ["STARTTLS"] : [];
+    const lines = [accepting.ehlo.slice(4), ...(verb === "HELO" ? [] : [...offered, ...startTls])];
+    const usual = lines.map((text, at) => `250${at === lines.length - 1 ? " " : "-"}${text}`);
+    await this.#act(session, "ehlo", { line, usual: usual.join("\r\n") });
+  }
+
+  async #startTls(session: Session, line: string): Promise<void> {
+    // Nothing may be read between the reply and the handshake: it is the handshake's.
+    session.reader.release();
+    const reply = await this.#act(session, "starttls", { line });
+    if (reply.startsWith("2")) await this.#handshake(session);
+    else session.reader = new ByteReader(session.socket);
+  }
+
+  async #handshake(session: Session): Promise<void> {
+    const { tls } = this.#options;
+    if (tls === undefined) throw new Error("a server without a certificate was asked for TLS");
+    const reply = await this.#act(session, "tls");
+    if (reply !== "") throw new ConnectionEnded("no handshake");
+    const socket = await serverHandshake(session.socket, tls);
+    const plain = session.socket;
+    socket.once("end", () => this.#open.delete(plain));
+    session.reader = new ByteReader(socket);
+    session.socket = socket;
+    session.tls = tlsFacts(socket);
+    session.owesHello = this.#options.isTlsImplicit !== true;
+    session.sender = "";
+    session.recipients = [];
+  }
+
+  async #auth(session: Session, line: string): Promise<void> {
+    const credentials = await askCredentials(line, async (challenge) => {
+      await write(session.socket, `334 ${challenge}\r\n`);
+      return await session.reader.line();
+    });
+    if (typeof credentials === "string") await write(session.socket, `${credentials}\r\n`);
+    else await this.#act(session, "auth", { line, credentials });
   }
 
   async #mail(session: Session, line: string): Promise<void> {
@@ -275,22 +311,37 @@ export class FakeSmtpServer implements AsyncDisposable {
     await session.reader.some();
     await this.#act(session, "body", { usual: "" });
     const content = await session.reader.content();
+    const { recipients } = session;
+    if (this.#options.protocol === "lmtp") {
+      for (const recipient of recipients)
+        await this.#receive(session, content, { recipients: [recipient], recipient });
+    } else {
+      await this.#receive(session, content, { recipients });
+    }
+    session.transaction += 1;
+    session.recipients = [];
+  }
+
+  async #receive(
+    session: Session,
+    content: Buffer,
+    whom: { readonly recipients: readonly string[]; readonly recipient?: string },
+  ): Promise<void> {
     const message: Entry = {
       connection: session.connection,
       sender: session.sender,
-      recipients: [...session.recipients],
+      recipients: [...whom.recipients],
       mailParameters: session.mailParameters,
       content: this.#keepsContent ? content : Buffer.alloc(0),
       receivedMs: Date.now(),
       reply: "",
       answeredMs: undefined,
+      tls: session.tls,
     };
     // Entered before the wait, so that a test sees what is in flight.
     const record = (reply: string) => this.messages.push(Object.assign(message, { reply }));
-    await this.#act(session, "dot", { content, record });
+    await this.#act(session, "dot", { content, record, recipient: whom.recipient ?? "" });
     message.answeredMs = Date.now();
-    session.transaction += 1;
-    session.recipients = [];
   }
 
   /** Asks, then answers. @returns the reply, "" when none was sent. @throws ConnectionEnded after a cut */
@@ -304,6 +355,8 @@ export class FakeSmtpServer implements AsyncDisposable {
       recipients: session.recipients,
       recipient: facts.recipient ?? "",
       content: facts.content ?? Buffer.alloc(0),
+      credentials: facts.credentials,
+      tls: session.tls,
     });
     const reply = behaviour?.reply ?? facts.usual ?? accepting[stage];
     const isSilent = behaviour?.hangs === true || behaviour?.cut === "before";
@@ -339,6 +392,7 @@ type Facts = {
   readonly line?: string;
   readonly recipient?: string;
   readonly content?: Buffer;
+  readonly credentials?: Credentials;
   readonly usual?: string;
   readonly record?: (reply: string) => void;
 };

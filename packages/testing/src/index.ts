@@ -1,15 +1,11 @@
 export { ByteReader, ConnectionEnded, stuff, unstuff } from "./byte-reader.ts";
 export { Child, run } from "./child-process.ts";
 export type { ChildExit, ChildOptions, Finished } from "./child-process.ts";
-export { FakeSmtpServer, smtpStages } from "./fake-smtp-server.ts";
-export type {
-  Behaviour,
-  Decide,
-  FakeSmtpOptions,
-  ReceivedMessage,
-  SmtpStage,
-  StageEvent,
-} from "./fake-smtp-server.ts";
+export { FakeSmtpServer } from "./fake-smtp-server.ts";
+export type { FakeSmtpOptions, ReceivedMessage } from "./fake-smtp-server.ts";
+export { smtpStages } from "./fake-smtp-stages.ts";
+export type { Behaviour, Credentials, Decide, SmtpStage, StageEvent } from "./fake-smtp-stages.ts";
+export type { TlsFacts } from "./server-handshake.ts";
 export { freePort } from "./free-port.ts";
 export { findBrokenInvariants } from "./invariants.ts";
 export { Ledger } from "./ledger.ts";
@@ -33,6 +29,8 @@ export { MailFlow } from "./mail-flow.ts";
 export type { FlowOptions } from "./mail-flow.ts";
 export { submitJson, submitRaw } from "./submission.ts";
 export type { SubmissionAnswer } from "./submission.ts";
+export { testCertificates } from "./test-certificates.ts";
+export type { CertificateWishes, TestCertificate } from "./test-certificates.ts";
 export { bodyOf, ledgerReader, readReport, testIdOf, testMail } from "./test-mail.ts";
 export type { ReportedFailure, TestMail } from "./test-mail.ts";
 export { SmtpClient, sendMail } from "./smtp-client.ts";
