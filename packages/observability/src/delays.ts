@@ -48,15 +48,23 @@ function significantDecimals(us: number): number {
   return 6;
 }
 
-/** `delay=T, delays=a/b/c/d`. */
-export function formatDelays(delays: DeliveryDelaysMs, maxDecimals: number): string {
+/** The spans without negative ones (a clock step), and their sum, from arrival to the end. */
+export function delaySpans(delays: DeliveryDelaysMs): {
+  readonly total: number;
+  readonly spans: readonly number[];
+} {
   const spans = [
     delays.beforeActive,
     delays.inActive,
     delays.connectionSetup,
     delays.transmission,
   ].map((ms) => Math.max(0, ms));
-  const total = spans.reduce((sum, ms) => sum + ms, 0);
+  return { total: spans.reduce((sum, ms) => sum + ms, 0), spans };
+}
+
+/** `delay=T, delays=a/b/c/d`. */
+export function formatDelays(delays: DeliveryDelaysMs, maxDecimals: number): string {
+  const { total, spans } = delaySpans(delays);
   const format = (ms: number) => formatDelay(ms, maxDecimals);
   return `delay=${format(total)}, delays=${spans.map(format).join("/")}`;
 }

@@ -34,6 +34,15 @@ function textOf(act: (log: Log) => void): string {
     .trimEnd();
 }
 
+/** The members of the JSON line that tell of the event itself. */
+function fieldsOf(act: (log: Log) => void): unknown {
+  let written = "";
+  const write = (lines: string) => void (written += lines);
+  act(openLog({ syslogName: "postfix", service: "x", format: "json", write }));
+  const { time: _time, host: _host, program: _program, pid: _pid, ...fields } = JSON.parse(written);
+  return fields;
+}
+
 /** The shapes of lines that a real Postfix wrote: values replaced by letters. */
 function postfixShapes(): ReadonlySet<string> {
   const file = new URL("../../../test/fixtures/samples/maillog.txt", import.meta.url);
@@ -170,6 +179,125 @@ describe("events", () => {
     assert.equal(
       textOf((log) => logNotification(log, { id, to: "sender", kind: "non-delivery", reportId })),
       `QID: sender non-delivery notification: ${reportId}`,
+    );
+  });
+});
+
+describe("events as fields (log_format = json)", () => {
+  const info = { level: "info" } as const;
+
+  it("delivery 8: the fields of the delivery line as values", () => {
+    const event = {
+      id,
+      recipient: "bob@example.com",
+      originalRecipient: "staff@example.com",
+      relay: "mx.example.com[192.0.2.1]:25",
+      connectionUses: 3,
+      delays: { beforeActive: 1234, inActive: 10, connectionSetup: 0, transmission: 10 },
+      dsn: "2.0.0",
+      status: "sent",
+      text: "250 2.0.0 Ok: queued as 42",
+      delayDecimals: 2,
+    } as const;
+    assert.deepEqual(
+      fieldsOf((log) => logDelivery(log, event)),
+      {
+        ...info,
+        id,
+        event: "delivery",
+        to: "bob@example.com",
+        orig_to: "staff@example.com",
+        relay: "mx.example.com[192.0.2.1]:25",
+        conn_use: 3,
+        delay: 1.3,
+        delays: [1.2, 0.01, 0, 0.01],
+        dsn: "2.0.0",
+        status: "sent",
+        reason: "250 2.0.0 Ok: queued as 42",
+      },
+    );
+    const { relay: _, ...alone } = event;
+    assert.deepEqual(
+      fieldsOf((log) =>
+        logDelivery(log, { ...alone, originalRecipient: "BOB@example.com", connectionUses: 1 }),
+      ),
+      {
+        ...info,
+        id,
+        event: "delivery",
+        to: "bob@example.com",
+        relay: "none",
+        delay: 1.3,
+        delays: [1.2, 0.01, 0, 0.01],
+        dsn: "2.0.0",
+        status: "sent",
+        reason: "250 2.0.0 Ok: queued as 42",
+      },
+    );
+  });
+
+  it("what becomes of a message", () => {
+    const active = { id, sender: "a@b", sizeBytes: 657, recipients: 1 };
+    assert.deepEqual(
+      fieldsOf((log) => logQueueActive(log, active)),
+      { ...info, id, event: "queue active", from: "a@b", size: 657, nrcpt: 1 },
+    );
+    assert.deepEqual(
+      fieldsOf((log) => logRemoved(log, id)),
+      { ...info, id, event: "removed" },
+    );
+    assert.deepEqual(
+      fieldsOf((log) => logExpired(log, { id, sender: "a@b" })),
+      { ...info, id, event: "expired", from: "a@b", status: "expired" },
+    );
+    assert.deepEqual(
+      fieldsOf((log) => logNotification(log, { id, to: "sender", kind: "delay", reportId })),
+      { ...info, id, event: "notification", notified: "sender", kind: "delay", report: reportId },
+    );
+  });
+
+  it("how a message came", () => {
+    const shown = "client.example.com[192.0.2.7]";
+    assert.deepEqual(
+      fieldsOf((log) => logMessageId(log, id, "<x@y>")),
+      { ...info, id, event: "message-id", message_id: "<x@y>" },
+    );
+    assert.deepEqual(
+      fieldsOf((log) => logPickup(log, id, { uid: 1000, sender: "a@b" })),
+      { ...info, id, event: "pickup", uid: 1000, from: "a@b" },
+    );
+    assert.deepEqual(
+      fieldsOf((log) => logConnect(log, client)),
+      { ...info, event: "connect", client: shown },
+    );
+    assert.deepEqual(
+      fieldsOf((log) => logClient(log, id, { ...client, saslMethod: "PLAIN", saslUsername: "u" })),
+      { ...info, id, event: "client", client: shown, sasl_method: "PLAIN", sasl_username: "u" },
+    );
+    const reject = { command: "RCPT", client, reply: "454 4.7.1 no", protocol: "ESMTP" };
+    assert.deepEqual(
+      fieldsOf((log) => logReject(log, { ...reject, recipient: "x@y" })),
+      {
+        ...info,
+        event: "reject",
+        command: "RCPT",
+        client: shown,
+        reply: "454 4.7.1 no",
+        to: "x@y",
+        proto: "ESMTP",
+      },
+    );
+    assert.deepEqual(
+      fieldsOf((log) => logLostConnection(log, client, { after: "DATA", how: "timeout" })),
+      { ...info, event: "timeout", after: "DATA", client: shown },
+    );
+    const counts = new Map([
+      ["ehlo", { accepted: 1, all: 1 }],
+      ["rcpt", { accepted: 0, all: 2 }],
+    ]);
+    assert.deepEqual(
+      fieldsOf((log) => logDisconnect(log, client, counts)),
+      { ...info, event: "disconnect", client: shown, ehlo: 1, rcpt: 0, rcpt_refused: 2 },
     );
   });
 });

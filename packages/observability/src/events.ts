@@ -262,5 +262,7 @@ export function logNotification(
     readonly reportId: QueueId;
   },
 ): void {
-  log.info(`${event.to} ${event.kind} notification: ${event.reportId}`, event.id);
+  const { id, to, kind, reportId } = event;
+  if (log.record === undefined) log.info(`${to} ${kind} notification: ${reportId}`, id);
+  else log.record({ event: "notification", notified: to, kind, report: reportId }, id);
 }

@@ -15,8 +15,8 @@ export {
   logRemoved,
 } from "./events.ts";
 export type { LoggedClient, LoggedDelivery, LoggedStatus } from "./events.ts";
-export { openLog, printable, redact } from "./log.ts";
-export type { Log, LogOptions } from "./log.ts";
+export { logFormats, openLog, printable, redact } from "./log.ts";
+export type { Log, LogEvent, LogFormat, LogOptions } from "./log.ts";
 export { createMetrics } from "./metrics.ts";
 export type { CounterMetric, GaugeMetric, HistogramMetric, Labels, Metrics } from "./metrics.ts";
 export { qshapeAgeLimitsMs } from "./qshape-ages.ts";

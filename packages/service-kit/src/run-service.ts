@@ -53,7 +53,11 @@ export async function runService(name: ServiceName, start: Start): Promise<void>
   } catch (error) {
     refuseToStart(log, error);
   }
-  log = openLog({ syslogName: parameters.syslog_name, service: name });
+  log = openLog({
+    syslogName: parameters.syslog_name,
+    service: name,
+    format: parameters.log_format,
+  });
   for (const text of warnings) log.warning(text);
   try {
     await live({ name, start, parameters, log, draining });

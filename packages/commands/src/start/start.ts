@@ -83,7 +83,7 @@ async function startScaled(scale: Scale): Promise<number> {
     graceMs: drainGraceMs,
     clock: systemClock,
     say: (line) => process.stdout.write(`${line}\n`),
-    warn: warning(configuration.syslogName),
+    warn: warning(configuration),
   });
   const end = (): void => supervisor.end();
   const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
@@ -101,6 +101,7 @@ type StartConfiguration = {
   readonly metricsBase: string;
   readonly needsOwnRedis: boolean;
   readonly syslogName: string;
+  readonly logFormat: "postfix" | "json";
   /** What every service is started with. */
   readonly env: NodeJS.ProcessEnv;
 };
@@ -123,6 +124,7 @@ function readConfiguration(): StartConfiguration {
     metricsBase: parameters.metrics_listen,
     needsOwnRedis: parameters.redis_url === "",
     syslogName: parameters.syslog_name,
+    logFormat: parameters.log_format,
     env,
   };
 }
@@ -132,11 +134,19 @@ function serviceEntry(service: ServiceName): string {
 }
 
 /** Log lines in the form of those of the services, under the name of Postfix's supervisor. */
-function warning(syslogName: string): (text: string) => void {
-  const tag = `${hostname()} ${syslogName}/master[${process.pid}]`;
+function warning(
+  how: Pick<StartConfiguration, "syslogName" | "logFormat">,
+): (text: string) => void {
+  const host = hostname();
+  const program = `${how.syslogName}/master`;
+  const { pid } = process;
   return (text) => {
     const time = new Date(systemClock.nowMs()).toISOString();
-    process.stdout.write(`${time} ${tag}: warning: ${text}\n`);
+    const line =
+      how.logFormat === "json"
+        ? JSON.stringify({ time, host, program, pid, level: "warning", text })
+        : `${time} ${host} ${program}[${pid}]: warning: ${text}`;
+    process.stdout.write(`${line}\n`);
   };
 }
 
