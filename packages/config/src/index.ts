@@ -8,7 +8,13 @@ export {
   readSettings,
   transportParameter,
 } from "./load-parameters.ts";
-export type { Parameters, ParameterSource, Setting, Settings } from "./load-parameters.ts";
+export type {
+  Parameters,
+  ParameterSource,
+  Setting,
+  Settings,
+  TransportKind,
+} from "./load-parameters.ts";
 export { BadValue, splitList } from "./parameter-kinds.ts";
 export type {
   ConcurrencyFeedback,

@@ -96,8 +96,8 @@ describe("loadParameters", () => {
 
   it("warns of a parameter of postmq's own that nobody reads yet", () => {
     const warnings: string[] = [];
-    load("destination_grouping = mx", {}, { warnings });
-    assert.match(warnings.join(), /destination_grouping has no effect/);
+    load("event_retention = 1d", {}, { warnings });
+    assert.match(warnings.join(), /event_retention has no effect/);
   });
 
   it("takes a helper's name that another value refers to, as Postfix does", () => {

@@ -102,10 +102,13 @@ export function transportParameter<Suffix extends TransportSuffix>(
   return overrides?.get(transport) ?? parameters[transportParameterNames[suffix]];
 }
 
+/** The protocol that a transport's workers speak. */
+export type TransportKind = "smtp" | "lmtp";
+
 /** Names of `transports` with their kinds: `relay:smtp` is a transport relay of kind smtp. */
 export function parseTransports(
   parameters: Pick<Parameters, "transports">,
-): ReadonlyMap<string, string> {
+): ReadonlyMap<string, TransportKind> {
   return new Map(
     parameters.transports.map((item) => {
       const [name = item, kind = name] = item.split(":");

@@ -282,6 +282,20 @@ export const parameterTable = {
     source: "postconf(5)",
     about: "Next hop of mail for the relay and default classes: host, [host] or [host]:port.",
   }),
+  sender_dependent_relayhost_maps: list({
+    default: "",
+    bounds: "tables, type:name",
+    readBy: ["qmgr", "showq"],
+    source: "postconf(5); spec R22",
+    about: "Tables that give the next hop by sender (user@domain, @domain, <>), over relayhost.",
+  }),
+  sender_dependent_default_transport_maps: list({
+    default: "",
+    bounds: "tables, type:name",
+    readBy: ["qmgr", "showq"],
+    source: "postconf(5); spec R22",
+    about: "Tables that give transport:nexthop of the default class by sender.",
+  }),
   transport_maps: list({
     default: "",
     bounds: "tables, type:name",
@@ -311,7 +325,7 @@ export const parameterTable = {
     default: "smtp, relay:smtp, lmtp, slow:smtp",
     bounds: "name or name:kind, kinds smtp and lmtp",
     check: checkTransports,
-    readBy: ["qmgr", "showq"],
+    readBy: ["qmgr", "showq", "smtp-delivery"],
     source: "postmq; stands for master(5)",
     about: "Delivery transports.",
   }),
@@ -779,8 +793,22 @@ export const parameterTable = {
     default: "",
     form: { pattern: /^(?:\d{1,3}(?:\.\d{1,3}){3})?$/, saying: "an IPv4 address, or empty" },
     readBy: ["smtp-delivery"],
-    source: "postconf(5)",
+    source: "postconf(5); Departs: per transport as <transport>_bind_address",
     about: "Source address of connections over IPv4.",
+  }),
+  smtp_bind_address6: text({
+    default: "",
+    form: { pattern: /^[\da-fA-F:.]*$/, saying: "an IPv6 address, or empty" },
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: per transport as <transport>_bind_address6",
+    about: "Source address of connections over IPv6.",
+  }),
+  smtp_bind_address_enforce: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: per transport as <transport>_bind_address_enforce",
+    about:
+      "Defers mail when a source address can't be used; otherwise it goes from another one, with a warning.",
   }),
   smtp_mx_address_limit: count({
     default: "5",
@@ -1281,9 +1309,10 @@ export const parameterTable = {
   }),
   destination_grouping: oneOf(["nexthop", "mx"], {
     default: "nexthop",
-    readBy: [],
-    source: "postmq",
-    about: "What counts as one destination for limits.",
+    readBy: ["qmgr", "showq"],
+    source: "postmq; spec S16",
+    about:
+      "What counts as one destination for limits: each next hop, or all next hops that the same set of MX hosts serves.",
   }),
   event_retention: time({
     default: "7d",

@@ -24,6 +24,9 @@ export const transportParameterNames = {
   delivery_slot_loan: "default_delivery_slot_loan",
   delivery_slot_discount: "default_delivery_slot_discount",
   minimum_delivery_slots: "default_minimum_delivery_slots",
+  bind_address: "smtp_bind_address",
+  bind_address6: "smtp_bind_address6",
+  bind_address_enforce: "smtp_bind_address_enforce",
 } as const satisfies Readonly<Record<string, ParameterName>>;
 
 export type TransportSuffix = keyof typeof transportParameterNames;
