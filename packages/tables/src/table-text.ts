@@ -32,7 +32,7 @@ export function parseTable(content: string, fileName: string): ParsedTable {
 }
 
 /** Whole entries with the number of the line they begin on. */
-function logicalLines(
+export function logicalLines(
   content: string,
 ): readonly { readonly line: number; readonly text: string }[] {
   const lines: { line: number; text: string }[] = [];

@@ -1,5 +1,5 @@
 /**
- * Lookup tables, by Postfix's names `type:name`: inline, static, texthash and hash.
+ * Lookup tables, by Postfix's names `type:name`: inline, static, texthash, hash, regexp and pcre.
  *
  * hash and texthash both read the source text, not a compiled file: there is no postmap step to forget. A file that
  * changes is read again, at most once a second and only when somebody looks something up; one that can't be read
@@ -12,13 +12,19 @@
 import { readFileSync, statSync } from "node:fs";
 import { PostmqError } from "@postmq/vocabulary";
 import { parseInlineTable } from "./inline-table.ts";
+import { inlineRules, RegexpTable } from "./regexp-table.ts";
+import type { PatternLanguage } from "./regexp-table.ts";
 import { parseTable } from "./table-text.ts";
 
 const recheckPauseMs = 1_000;
 
 export type Tables = {
-  /** The value of the first table that has the key, in any case. */
+  /** The value of the first table that has the key, in any case (regexp and pcre: as their patterns say). */
   lookup(key: string): string | undefined;
+  /** Every value there is, as it is written: for those who check them at start. */
+  values(): readonly string[];
+  /** Grows whenever a file's new content is taken. */
+  readonly generation: number;
   /** No table is listed. */
   readonly isEmpty: boolean;
 };
@@ -31,7 +37,17 @@ export type TablesOptions = {
   readonly nowMs?: () => number;
 };
 
-type Table = { lookup(key: string): string | undefined };
+type Table = {
+  /** @param folded the key in lower case */
+  lookup(folded: string, key: string): string | undefined;
+  values(): readonly string[];
+  readonly generation: number;
+};
+/** What a file says, and what is odd in it. */
+type Reading = {
+  readonly content: Omit<Table, "generation">;
+  readonly warnings: readonly string[];
+};
 
 /** @throws PMQ_TABLE_UNREADABLE naming the parameter and the table. */
 export async function openTables(
@@ -41,10 +57,14 @@ export async function openTables(
   const tables = specs.map((spec) => openTable(spec, options));
   return {
     isEmpty: tables.length === 0,
+    values: () => tables.flatMap((table) => table.values()),
+    get generation() {
+      return tables.reduce((sum, table) => sum + table.generation, 0);
+    },
     lookup: (key) => {
       const folded = key.toLowerCase();
       for (const table of tables) {
-        const value = table.lookup(folded);
+        const value = table.lookup(folded, key);
         if (value !== undefined) return value;
       }
       return undefined;
@@ -60,28 +80,70 @@ function openTable(spec: string, options: TablesOptions): Table {
     case "inline":
       return openInline(spec, name, options);
     case "static":
-      // {value} is how a value with white space is written in a list.
-      return { lookup: () => name.replace(/^\{\s*([\s\S]*?)\s*\}$/, "$1") };
+      return openStatic(name);
     case "texthash":
     case "hash":
-      return new FileTable(spec, name, options);
+      return new FileTable(spec, name, options, readPairs);
+    case "regexp":
+    case "pcre":
+      return openPatterns(spec, name, type, options);
     default:
       throw unreadable(
         spec,
         options,
-        `"${type}" is not a table type here (inline, static, texthash, hash)`,
+        `"${type}" is not a table type here (inline, static, texthash, hash, regexp, pcre)`,
       );
   }
 }
 
+/** {value} is how a value with white space is written in a list. */
+function openStatic(text: string): Table {
+  const value = text.replace(/^\{\s*([\s\S]*?)\s*\}$/, "$1");
+  return { lookup: () => value, values: () => [value], generation: 0 };
+}
+
 function openInline(spec: string, text: string, options: TablesOptions): Table {
+  const entries = namingTable(spec, options, () => parseInlineTable(text));
+  return { ...pairs(entries), generation: 0 };
+}
+
+function openPatterns(
+  spec: string,
+  name: string,
+  language: PatternLanguage,
+  options: TablesOptions,
+): Table {
+  if (!name.startsWith("{")) {
+    return new FileTable(spec, name, options, (text) => readPatterns(text, language));
+  }
+  const { content } = namingTable(spec, options, () => readPatterns(inlineRules(name), language));
+  return { ...content, generation: 0 };
+}
+
+function namingTable<Result>(spec: string, options: TablesOptions, parse: () => Result): Result {
   try {
-    const entries = parseInlineTable(text);
-    return { lookup: (key) => entries.get(key) };
+    return parse();
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw unreadable(spec, options, error.message, error);
   }
+}
+
+function readPairs(text: string, fileName: string): Reading {
+  const { entries, warnings } = parseTable(text, fileName);
+  return { content: pairs(entries), warnings };
+}
+
+function readPatterns(text: string, language: PatternLanguage): Reading {
+  const table = new RegexpTable(text, language);
+  return {
+    content: { lookup: (_folded, key) => table.lookup(key), values: () => table.values() },
+    warnings: [],
+  };
+}
+
+function pairs(entries: ReadonlyMap<string, string>): Reading["content"] {
+  return { lookup: (folded) => entries.get(folded), values: () => [...entries.values()] };
 }
 
 /** A text file that is read again when it changes. */
@@ -90,12 +152,20 @@ class FileTable implements Table {
   readonly #fileName: string;
   readonly #options: TablesOptions;
   readonly #nowMs: () => number;
-  #entries: ReadonlyMap<string, string> = new Map();
+  readonly #parse: (text: string, fileName: string) => Reading;
+  #content: Reading["content"] = pairs(new Map());
   #version = "";
+  generation = 0;
   #checkedAtMs: number;
   #hasFailed = false;
 
-  constructor(spec: string, fileName: string, options: TablesOptions) {
+  constructor(
+    spec: string,
+    fileName: string,
+    options: TablesOptions,
+    parse: (text: string, fileName: string) => Reading,
+  ) {
+    this.#parse = parse;
     this.#spec = spec;
     this.#fileName = fileName;
     this.#options = options;
@@ -104,13 +174,17 @@ class FileTable implements Table {
     this.#read();
   }
 
-  lookup(key: string): string | undefined {
+  lookup(folded: string, key: string): string | undefined {
     const nowMs = this.#nowMs();
     if (Math.abs(nowMs - this.#checkedAtMs) >= recheckPauseMs) {
       this.#checkedAtMs = nowMs;
       this.#reread();
     }
-    return this.#entries.get(key);
+    return this.#content.lookup(folded, key);
+  }
+
+  values(): readonly string[] {
+    return this.#content.values();
   }
 
   #reread(): void {
@@ -131,12 +205,11 @@ class FileTable implements Table {
       const { ino, size, mtimeNs } = statSync(this.#fileName, { bigint: true });
       const version = `${ino} ${size} ${mtimeNs}`;
       if (version === this.#version) return;
-      const { entries, warnings } = parseTable(
-        readFileSync(this.#fileName, "utf8"),
-        this.#fileName,
-      );
-      this.#entries = entries;
+      const text = readFileSync(this.#fileName, "utf8");
+      const { content, warnings } = this.#parse(text, this.#fileName);
+      this.#content = content;
       this.#version = version;
+      this.generation += 1;
       for (const warning of warnings) this.#options.onWarning?.(warning);
     } catch (cause) {
       throw unreadable(this.#spec, this.#options, systemError(cause), cause);
