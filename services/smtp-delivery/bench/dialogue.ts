@@ -17,7 +17,7 @@ import SMTPConnection from "nodemailer/lib/smtp-connection";
 
 import { attemptRecorder } from "../src/job/attempt-log.ts";
 import { DeliveryWorker } from "../src/job/delivery-worker.ts";
-import { systemResolver } from "../src/servers/resolver.ts";
+import { openResolver } from "../src/servers/server-settings.ts";
 import { openAttemptSettings } from "../src/settings.ts";
 
 const [messages = 4_000, concurrency = 20, perJob = 10, bytes = 4096] = process.argv
@@ -85,7 +85,7 @@ async function ours(sink: SmtpSink, logs: boolean): Promise<number> {
     parameters,
     delivering: fakeDelivering(sink.relayhost),
     settings: await openAttemptSettings(parameters, {
-      resolver: systemResolver(),
+      resolver: openResolver(parameters),
       onWarning: () => {},
     }),
     log,

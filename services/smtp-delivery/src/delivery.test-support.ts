@@ -156,6 +156,7 @@ export class FakeDelivering implements Delivering {
 export const noDns: MailResolver = {
   mx: async () => ({ kind: "notFound" }),
   addresses: async () => ({ kind: "notFound" }),
+  txt: async () => ({ kind: "notFound" }),
 };
 
 export type TestWorker = {

@@ -10,7 +10,7 @@ import { AlonePlaces } from "./job/alone.ts";
 import { attemptRecorder } from "./job/attempt-log.ts";
 import { DeliveryWorker } from "./job/delivery-worker.ts";
 import { restoreHeldOutcomes } from "./job/held-outcomes.ts";
-import { systemResolver } from "./servers/resolver.ts";
+import { openResolver } from "./servers/server-settings.ts";
 import { openAttemptSettings } from "./settings.ts";
 
 const aloneEntry = new URL("./job/alone-main.ts", import.meta.url);
@@ -27,7 +27,7 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
     );
   }
   const settings = await openAttemptSettings(parameters, {
-    resolver: systemResolver(),
+    resolver: openResolver(parameters),
     onWarning: (text) => log.warning(text),
   });
   const worker = new DeliveryWorker({

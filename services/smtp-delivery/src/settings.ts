@@ -8,6 +8,7 @@ import { statusFilter } from "./attempt/status-filter.ts";
 import type { StatusFilter } from "./attempt/status-filter.ts";
 import type { CacheSettings } from "./session/connection-cache.ts";
 import type { MailResolver } from "./servers/resolver.ts";
+import { openPlanSettings } from "./servers/server-settings.ts";
 
 /** What attempts go by, with its tables opened. @throws PMQ_TABLE_UNREADABLE */
 export async function openAttemptSettings(
@@ -37,14 +38,7 @@ export async function openAttemptSettings(
         dot: parameters.smtp_data_done_timeout,
       },
     },
-    find: {
-      resolver,
-      allowsPrivate: parameters.smtp_allow_private_addresses,
-      randomizes: parameters.smtp_randomize_addresses,
-      prefers: parameters.smtp_address_preference,
-      addressLimit: parameters.smtp_mx_address_limit,
-      random: Math.random,
-    },
+    find: (await openPlanSettings(parameters, resolver)).find,
     connectTimeoutMs: parameters.smtp_connect_timeout,
     bindAddress: parameters.smtp_bind_address,
     sessionLimit: parameters.smtp_mx_session_limit,

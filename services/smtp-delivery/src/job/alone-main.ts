@@ -16,7 +16,7 @@ import { exitCodes } from "@postmq/vocabulary";
 import { aliveIntervalMs, parseRequestName } from "./alone.ts";
 import { attemptRecorder } from "./attempt-log.ts";
 import { DeliveryWorker } from "./delivery-worker.ts";
-import { systemResolver } from "../servers/resolver.ts";
+import { openResolver } from "../servers/server-settings.ts";
 import { openAttemptSettings } from "../settings.ts";
 
 const name = parseRequestName(process.argv[2] ?? "");
@@ -74,7 +74,7 @@ const store = await openStore({
   onNotice: ({ level, text }) => log[level](text),
 });
 const settings = await openAttemptSettings(parameters, {
-  resolver: systemResolver(),
+  resolver: openResolver(parameters),
   onWarning: (text) => log.warning(text),
 });
 const worker = new DeliveryWorker({

@@ -1,10 +1,15 @@
 /**
- * From a next hop to the list of addresses to try, or to the reason why there is none.
+ * From one next hop to the addresses to try, or to the reason why there are none.
  *
- * Reasons are Postfix's words. Addresses that DNS gave for a domain and that lie in private ranges are left out
- * (security.md 10); when nothing else is left, the mail waits, since whoever published them may mend it.
+ * Reasons are Postfix's words. Our own address among them (on port 25) takes everything with it that is not better: mail
+ * goes towards the best MX host, never back (D3). Addresses that DNS gave for a domain and that lie in private ranges
+ * are left out (security.md 10); when nothing else is left, the mail waits, since whoever published them may mend it.
+ * What is judged is the address that is dialled: names are not looked up again.
  *
- * Source: spec D1, D2; RFC 5321 §5.1; RFC 7505; Postfix src/smtp/smtp_addr.c, src/dns/dns_lookup.c.
+ * Departs: the host of an MX record must be a name, not an address; a null MX beside real ones is left out; where one MX
+ * host could not be looked up and others have no address, the mail waits with the first one's reason (Postfix: the last).
+ *
+ * Source: spec D1 to D3; RFC 5321 §5.1; RFC 7505; Postfix src/smtp/smtp_addr.c, src/dns/dns_lookup.c.
  */
 import { domainToASCII } from "node:url";
 import { isIP } from "node:net";
@@ -12,15 +17,25 @@ import { isIP } from "node:net";
 import { enhancedStatus } from "@postmq/vocabulary";
 import type { EnhancedStatus } from "@postmq/vocabulary";
 
+import { isHostName } from "./host-name.ts";
 import type { Nexthop } from "./nexthop.ts";
 import { orderAddresses } from "./order-addresses.ts";
 import type { OrderOptions, ServerAddress } from "./order-addresses.ts";
 import { isPrivateAddress } from "./private-address.ts";
-import type { DnsAnswer, MailResolver, MxRecord } from "./resolver.ts";
+import type { DnsAnswer, MailResolver, MxRecord, NoAnswerKind } from "./resolver.ts";
 
 export type ServersFound =
-  | { readonly kind: "servers"; readonly servers: readonly ServerAddress[] }
-  | NoServer;
+  | {
+      readonly kind: "servers";
+      readonly servers: readonly ServerAddress[];
+      /** Of the best host that has an address: mail that loops at such a one is at its end. */
+      readonly bestPreference: number;
+      readonly isOurs: boolean;
+    }
+  | (NoServer & {
+      /** We are an MX host of it, or it is we: other next hops would only carry the loop on. */
+      readonly isOurs: boolean;
+    });
 
 /** bounced: there will never be a server; deferred: ask again later. */
 export type NoServer = {
@@ -32,19 +47,40 @@ export type NoServer = {
 export type FindOptions = OrderOptions & {
   readonly resolver: MailResolver;
   readonly allowsPrivate: boolean;
+  /** Families that are looked up and dialled. */
+  readonly families: readonly (4 | 6)[];
+  /** no: every next hop is a host, as in LMTP or without DNS. */
+  readonly looksUpMx: boolean;
+  readonly defersWithoutAddress: boolean;
+  readonly ignoresMxErrors: boolean;
+  /** Whether mail to port 25 of this address would come back to us. */
+  readonly isOwn: (address: string) => boolean;
 };
 
+/** Source: RFC 5321 §4.5.4.2; own addresses matter at this port only. */
+export const smtpPort = 25;
+
 export async function findServers(nexthop: Nexthop, options: FindOptions): Promise<ServersFound> {
-  if (nexthop.isLiteral) return await literalServers(nexthop, options);
+  if (isIP(nexthop.host) !== 0) return addressItself(nexthop, options);
   const domain = domainToASCII(nexthop.host.replace(/\.$/, ""));
-  if (domain === "") return noServer("failed", nexthop.host, "MX");
+  if (!isHostName(domain)) return noServer(invalidName(nexthop.host));
+  if (nexthop.isLiteral || !options.looksUpMx) return await hostItself(domain, nexthop, options);
   const answer = await options.resolver.mx(domain);
-  if (answer.kind === "noData") {
-    return await hostServers([{ host: domain, preference: 0 }], nexthop.port, options);
+  switch (answer.kind) {
+    case "found":
+      if (isNullMx(answer.records)) return noServer(nullMx(domain));
+      return await mxHosts(answer.records, nexthop, options);
+    // The system may know a host that DNS does not.
+    case "notFound":
+    case "noData":
+      return await hostItself(domain, nexthop, options);
+    case "tryAgain":
+    case "failed":
+    case "malformed":
+      return options.ignoresMxErrors
+        ? await hostItself(domain, nexthop, options)
+        : noServer(lookupFailure({ name: domain, type: "MX", answer }));
   }
-  if (answer.kind !== "found") return noServer(answer.kind, domain, "MX");
-  if (isNullMx(answer.records)) return nullMx(domain);
-  return await hostServers(answer.records, nexthop.port, options);
 }
 
 /** Source: RFC 7505 §3: one record with an empty name. */
@@ -58,80 +94,182 @@ function nullMx(domain: string): NoServer {
   return { kind: "bounced", status: enhancedStatus("5.1.10"), reason };
 }
 
-/** [ip] needs no lookup; [host] is looked up without MX. */
-function literalServers(nexthop: Nexthop, options: FindOptions): Promise<ServersFound> {
-  if (isIP(nexthop.host) === 0) {
-    const host = domainToASCII(nexthop.host.replace(/\.$/, ""));
-    return hostServers([{ host, preference: 0 }], nexthop.port, options);
-  }
-  const server = { host: nexthop.host, address: nexthop.host, port: nexthop.port, preference: 0 };
-  return Promise.resolve(keepPublic([server], options));
+function invalidName(name: string): NoServer {
+  const reason = `Name service error for ${name}: invalid host or domain name`;
+  return { kind: "bounced", status: enhancedStatus("5.4.4"), reason };
 }
 
-async function hostServers(
-  hosts: readonly MxRecord[],
-  port: number,
+function addressItself(nexthop: Nexthop, options: FindOptions): ServersFound {
+  const { host, port } = nexthop;
+  if (!options.families.some((family) => family === isIP(host))) return noServer(invalidName(host));
+  return withoutSelf([{ host, address: host, port, preference: 0 }], 0, nexthop, options);
+}
+
+async function hostItself(
+  host: string,
+  nexthop: Nexthop,
   options: FindOptions,
 ): Promise<ServersFound> {
-  const lookups = hosts
-    .filter(({ host }) => host !== "")
-    .flatMap(({ host, preference }) =>
-      ([4, 6] as const).map(async (family) => {
-        const isAddress = isIP(host) !== 0;
-        const answer: DnsAnswer<string> = isAddress
-          ? { kind: "noData" }
-          : await options.resolver.addresses(host, family);
-        return { host, preference, family, answer };
-      }),
-    );
-  const looked = await Promise.all(lookups);
-  const servers = looked.flatMap(({ host, preference, answer }) =>
-    answer.kind === "found"
-      ? answer.records.map((address) => ({ host, address, port, preference }))
-      : [],
-  );
-  if (servers.length > 0) return keepPublic(servers, options);
-  const worst = looked.find(({ answer }) => answer.kind === "tryAgain") ?? looked.at(-1);
-  const kind = worst === undefined || worst.answer.kind === "found" ? "noData" : worst.answer.kind;
-  return noServer(kind, worst?.host ?? "", worst?.family === 4 ? "A" : "AAAA");
+  const { lookups, servers } = await lookUpHosts([{ host, preference: 0 }], nexthop.port, options);
+  if (servers.length === 0) return noServer(worstFailure(lookups));
+  return withoutSelf(servers, 0, nexthop, options);
 }
 
-function keepPublic(servers: readonly ServerAddress[], options: FindOptions): ServersFound {
+async function mxHosts(
+  records: readonly MxRecord[],
+  nexthop: Nexthop,
+  options: FindOptions,
+): Promise<ServersFound> {
+  const hosts = records
+    .filter(({ host }) => host !== "")
+    .toSorted((a, b) => a.preference - b.preference);
+  const { lookups, servers } = await lookUpHosts(hosts, nexthop.port, options);
+  if (servers.length === 0) {
+    const failure = worstFailure(lookups);
+    return noServer(options.defersWithoutAddress ? deferred(failure) : failure);
+  }
+  return withoutSelf(servers, hosts[0]?.preference ?? 0, nexthop, options);
+}
+
+// ------------------------------------------------------------------------------------------ addresses
+
+type Lookup = {
+  readonly name: string;
+  readonly type: "MX" | "A" | "AAAA";
+  readonly answer: DnsAnswer<unknown>;
+};
+
+/** All at once; the servers come in the order of the hosts, and of each host's families. */
+async function lookUpHosts(
+  hosts: readonly MxRecord[],
+  port: number,
+  { resolver, families }: FindOptions,
+): Promise<{ readonly lookups: readonly Lookup[]; readonly servers: readonly ServerAddress[] }> {
+  const looked = await Promise.all(
+    hosts.flatMap(({ host, preference }) =>
+      families.map(async (family) => {
+        const answer: DnsAnswer<string> =
+          isIP(host) === 0 ? await resolver.addresses(host, family) : { kind: "noData" };
+        return { host, preference, family, answer };
+      }),
+    ),
+  );
+  return {
+    lookups: looked.map(({ host, family, answer }) => ({
+      name: host,
+      type: family === 4 ? "A" : "AAAA",
+      answer,
+    })),
+    servers: looked.flatMap(({ host, preference, answer }) =>
+      answer.kind === "found"
+        ? answer.records.map((address) => ({ host, address, port, preference }))
+        : [],
+    ),
+  };
+}
+
+/** Trouble first: then waiting may help. Else the last host's, by what says most. */
+function worstFailure(lookups: readonly Lookup[]): NoServer {
+  const trouble = lookups.find(({ answer }) => answer.kind === "tryAgain");
+  const last = lookups.at(-1);
+  const ofLast = lookups.filter(({ name }) => name === last?.name);
+  const telling =
+    ofLast.findLast(({ answer }) => answer.kind === "malformed") ??
+    ofLast.findLast(({ answer }) => answer.kind === "failed");
+  const worst = trouble ?? telling ?? last;
+  return worst === undefined ? invalidName("") : lookupFailure(worst);
+}
+
+/** Source: Postfix src/smtp/smtp_addr.c smtp_find_self, smtp_truncate_self. */
+function withoutSelf(
+  servers: readonly ServerAddress[],
+  bestMxPreference: number,
+  nexthop: Nexthop,
+  options: FindOptions,
+): ServersFound {
+  const self =
+    nexthop.port === smtpPort ? servers.find(({ address }) => options.isOwn(address)) : undefined;
+  if (self === undefined) return withoutPrivate(servers, false, options);
+  const better = servers.filter(({ preference }) => preference < self.preference);
+  if (better.length > 0) return withoutPrivate(better, true, options);
+  const wasBest = self.preference === bestMxPreference;
+  return {
+    kind: wasBest ? "bounced" : "deferred",
+    status: enhancedStatus(wasBest ? "5.4.6" : "4.4.4"),
+    reason: wasBest
+      ? `mail for ${nexthop.host} loops back to myself`
+      : `unable to find primary relay for ${nexthop.host}`,
+    isOurs: true,
+  };
+}
+
+function withoutPrivate(
+  servers: readonly ServerAddress[],
+  isOurs: boolean,
+  options: FindOptions,
+): ServersFound {
   const kept = options.allowsPrivate
     ? servers
     : servers.filter(({ address }) => !isPrivateAddress(address));
-  if (kept.length > 0) return { kind: "servers", servers: orderAddresses(kept, options) };
-  const first = servers[0];
+  const [first] = servers;
+  if (kept.length > 0) {
+    const bestPreference = first?.preference ?? 0;
+    return { kind: "servers", servers: orderAddresses(kept, options), bestPreference, isOurs };
+  }
   return {
     kind: "deferred",
     status: enhancedStatus("4.4.4"),
     reason: `mail for ${first?.host ?? ""} would go to the private address ${first?.address ?? ""}`,
+    isOurs,
   };
 }
 
-function noServer(
-  kind: "notFound" | "noData" | "tryAgain" | "failed",
-  name: string,
-  type: "MX" | "A" | "AAAA",
-): NoServer {
-  const reason =
-    "Host or domain name not found. " +
-    `Name service error for name=${name} type=${type}: ${dnsErrorTexts[kind]}`;
-  switch (kind) {
-    case "notFound":
-    case "noData":
-      return { kind: "bounced", status: enhancedStatus("5.4.4"), reason };
-    case "tryAgain":
-      return { kind: "deferred", status: enhancedStatus("4.4.3"), reason };
-    case "failed":
-      return { kind: "bounced", status: enhancedStatus("5.4.3"), reason };
-  }
+// ------------------------------------------------------------------------------------------- failures
+
+function noServer(why: NoServer): ServersFound {
+  return { ...why, isOurs: false };
 }
 
-/** Source: Postfix src/dns/dns_strerror.c. */
-const dnsErrorTexts = {
-  notFound: "Host not found",
-  noData: "Host found but no data record of requested type",
-  tryAgain: "Host not found, try again",
-  failed: "Non-recoverable error",
-} as const;
+/** The same with a 4: it is not bounced. */
+function deferred(why: NoServer): NoServer {
+  return { ...why, kind: "deferred", status: enhancedStatus(why.status.replace(/^5/, "4")) };
+}
+
+function lookupFailure({ name, type, answer }: Lookup): NoServer {
+  const kind = answer.kind === "found" ? "noData" : answer.kind;
+  const ofSystem = answer.kind === "found" ? undefined : answer.reason;
+  const { outcome, status } = failures[kind];
+  return {
+    kind: outcome,
+    status: enhancedStatus(ofSystem !== undefined && kind === "tryAgain" ? "4.4.4" : status),
+    reason: ofSystem ?? dnsReason(kind, `name=${name} type=${type}`),
+  };
+}
+
+/** Source: Postfix src/smtp/smtp_addr.c. */
+const failures: Readonly<
+  Record<NoAnswerKind, { readonly outcome: NoServer["kind"]; readonly status: string }>
+> = {
+  notFound: { outcome: "bounced", status: "5.4.4" },
+  noData: { outcome: "bounced", status: "5.4.4" },
+  malformed: { outcome: "bounced", status: "5.4.4" },
+  failed: { outcome: "bounced", status: "5.4.3" },
+  tryAgain: { outcome: "deferred", status: "4.4.3" },
+};
+
+/** Source: Postfix src/dns/dns_lookup.c, src/dns/dns_strerror.c. */
+function dnsReason(kind: NoAnswerKind, asked: string): string {
+  const error = `Name service error for ${asked}: `;
+  switch (kind) {
+    case "malformed":
+      return `${error}Malformed or unexpected name server reply`;
+    case "notFound":
+      return `Host or domain name not found. ${error}Host not found`;
+    case "noData":
+      return `Host or domain name not found. ${error}Host found but no data record of requested type`;
+    case "tryAgain":
+      return `Host or domain name not found. ${error}Host not found, try again`;
+    case "failed":
+      return `Host or domain name not found. ${error}Non-recoverable error`;
+  }
+}

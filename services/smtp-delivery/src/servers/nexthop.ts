@@ -19,21 +19,32 @@ export type Nexthop = {
 /** Names of ports that make sense in a next hop; anything else is a number. Source: /etc/services. */
 const portNames: ReadonlyMap<string, number> = new Map([
   ["smtp", 25],
+  ["lmtp", 24],
   ["smtps", 465],
   ["submissions", 465],
   ["submission", 587],
 ]);
 
-const defaultPort = 25;
+/** Source: postconf(5) smtp_tcp_port, lmtp_tcp_port. */
+const defaultPorts = { smtp: 25, lmtp: 24 } as const;
 
-/** Items are separated by commas or white space. undefined: one of them is malformed, or there is none. */
-export function parseNexthopList(text: string): readonly Nexthop[] | undefined {
+/**
+ * Items are separated by commas or white space; those of LMTP may begin with `inet:`. undefined: one of them is
+ * malformed, or there is none.
+ */
+export function parseNexthopList(
+  text: string,
+  protocol: keyof typeof defaultPorts = "smtp",
+): readonly Nexthop[] | undefined {
   const items = text.split(/[\s,]+/).filter((item) => item !== "");
-  const nexthops = items.map(parseNexthop).filter((nexthop) => nexthop !== undefined);
+  const plain = protocol === "lmtp" ? items.map((item) => item.replace(/^inet:/i, "")) : items;
+  const nexthops = plain
+    .map((item) => parseNexthop(item, defaultPorts[protocol]))
+    .filter((nexthop) => nexthop !== undefined);
   return nexthops.length === items.length && nexthops.length > 0 ? nexthops : undefined;
 }
 
-function parseNexthop(item: string): Nexthop | undefined {
+function parseNexthop(item: string, defaultPort: number): Nexthop | undefined {
   const match = /^(?:\[([^[\]]+)\]|([^[\]:]+))(?::([A-Za-z0-9-]+))?$/.exec(item);
   if (match === null) return undefined;
   const [, literal, name, portText] = match;

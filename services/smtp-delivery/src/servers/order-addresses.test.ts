@@ -17,6 +17,7 @@ const options: OrderOptions = {
   randomizes: false,
   prefers: "any",
   addressLimit: 5,
+  balances: true,
   random: () => 0.5,
 };
 const addresses = (servers: readonly ServerAddress[]) => servers.map(({ address }) => address);

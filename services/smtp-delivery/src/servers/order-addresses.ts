@@ -3,7 +3,8 @@
  *
  * Lower preference first; equal preference is shuffled when smtp_randomize_addresses is set, and smtp_address_preference
  * puts one family first within it. When the list is cut to smtp_mx_address_limit and both families are in it, each
- * gets up to half of the places, so that one family that can't be reached does not use up the limit.
+ * gets up to half of the places, so that one family that can't be reached does not use up the limit
+ * (smtp_balance_inet_protocols).
  *
  * Source: spec D2, D4; postconf(5) smtp_balance_inet_protocols; Postfix src/smtp/smtp_addr.c.
  */
@@ -22,6 +23,7 @@ export type OrderOptions = {
   readonly prefers: "any" | "ipv4" | "ipv6";
   /** 0: all. */
   readonly addressLimit: number;
+  readonly balances: boolean;
   /** From 0 to below 1. */
   readonly random: () => number;
 };
@@ -36,23 +38,23 @@ export function orderAddresses(
   const sorted = mixed.toSorted(
     (a, b) => a.preference - b.preference || familyRank(a) - familyRank(b),
   );
-  return options.addressLimit === 0 ? sorted : balance(sorted, options.addressLimit);
+  const { addressLimit, balances } = options;
+  if (addressLimit === 0 || sorted.length <= addressLimit) return sorted;
+  return balances ? balance(sorted, addressLimit) : sorted.slice(0, addressLimit);
 }
 
-/** The first `limit`, but room is kept for the rarer family, up to half. */
+/** So many of each family, in the order they have. @param sorted longer than the limit */
 function balance(sorted: readonly ServerAddress[], limit: number): readonly ServerAddress[] {
-  if (sorted.length <= limit) return sorted;
-  const ofSix = sorted.filter((server) => isIPv6(server.address)).length;
+  const isSix = sorted.map(({ address }) => isIPv6(address));
+  const allSix = isSix.filter(Boolean).length;
+  const allFour = sorted.length - allSix;
   const half = Math.floor(limit / 2);
-  const mostOfSix = limit - Math.min(sorted.length - ofSix, half);
-  const mostOfFour = limit - Math.min(ofSix, half);
-  let six = 0;
-  let four = 0;
-  return sorted
-    .filter((server) =>
-      isIPv6(server.address) ? (six += 1) <= mostOfSix : (four += 1) <= mostOfFour,
-    )
-    .slice(0, limit);
+  // Both have more than half: the odd place goes to the family that comes first.
+  const halfOfSix = isSix[0] === true ? limit - half : half;
+  const six =
+    allSix <= half ? allSix : allFour <= half ? limit - allFour : Math.min(halfOfSix, limit);
+  const left = { six, four: limit - six };
+  return sorted.filter((_, at) => (isSix[at] === true ? left.six-- > 0 : left.four-- > 0));
 }
 
 function shuffle<T>(items: readonly T[], random: () => number): T[] {

@@ -23,6 +23,9 @@ const ipv4Ranges = [
 
 const ipv6Ranges = [
   ["::", 127],
+  // NAT64 of one's own network (RFC 8215), and addresses that go nowhere (RFC 6666).
+  ["64:ff9b:1::", 48],
+  ["100::", 64],
   ["fc00::", 7],
   ["fe80::", 9],
   ["ff00::", 8],
