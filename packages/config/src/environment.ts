@@ -10,6 +10,8 @@
 import { readFileSync } from "node:fs";
 import { PostmqError } from "@postmq/vocabulary";
 
+import { parameterTable } from "./parameters.ts";
+
 const prefix = "POSTMQ_";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -28,7 +30,7 @@ const kubernetesNames =
   /_SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)$|_PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?$/;
 
 /**
- * Settings by parameter name, in lower case.
+ * Settings by parameter name. A name with capitals in it (smtp_tls_CAfile) is found whatever its case.
  *
  * @param isKnown whether a name is one that Postfix or postmq knows
  * @throws PMQ_CONFIG_INVALID for a name that stands for nothing, one set twice, and a file that can't be read
@@ -51,7 +53,7 @@ export function readEnvironment(
   for (const [variable, value] of Object.entries(env).toSorted(byName)) {
     if (!variable.startsWith(prefix) || variable === "POSTMQ_CONFIG" || value === undefined)
       continue;
-    const name = variable.slice(prefix.length).toLowerCase();
+    const name = parameterName(variable.slice(prefix.length).toLowerCase());
     if (isKnown(name)) {
       set(name, value, variable);
     } else if (name.endsWith("_file") && isKnown(name.slice(0, -"_file".length))) {
@@ -65,6 +67,16 @@ export function readEnvironment(
     }
   }
   return settings;
+}
+
+const namesWithCapitals: ReadonlyMap<string, string> = new Map(
+  Object.keys(parameterTable)
+    .filter((name) => name !== name.toLowerCase())
+    .map((name) => [name.toLowerCase(), name]),
+);
+
+function parameterName(name: string): string {
+  return namesWithCapitals.get(name) ?? name;
 }
 
 function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {

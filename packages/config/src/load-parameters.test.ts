@@ -89,9 +89,21 @@ describe("loadParameters", () => {
 
   it("warns of a Postfix parameter that has no effect here", () => {
     const warnings: string[] = [];
-    load("smtpd_sasl_auth_enable = yes", { POSTMQ_SMTP_TLS_SECURITY_LEVEL: "may" }, { warnings });
+    load("smtpd_sasl_auth_enable = yes", { POSTMQ_SMTP_TLS_PER_SITE: "may" }, { warnings });
     assert.equal(warnings.length, 2);
-    assert.match(warnings.join("\n"), /smtpd_sasl_auth_enable[\s\S]*smtp_tls_security_level/);
+    assert.match(warnings.join("\n"), /smtpd_sasl_auth_enable[\s\S]*smtp_tls_per_site/);
+  });
+
+  it("finds a parameter with capitals in its name in the environment", () => {
+    const parameters = load("", { POSTMQ_SMTP_TLS_CAFILE: "/etc/ca.pem" });
+    assert.equal(parameters.smtp_tls_CAfile, "/etc/ca.pem");
+  });
+
+  it("refuses DANE and unknown levels of TLS, and protocols that there are not", () => {
+    assert.match(refusal("smtp_tls_security_level = dane"), /DANE is not there/);
+    assert.match(refusal("smtp_tls_security_level = always"), /must be empty or one of none, may/);
+    assert.match(refusal("smtp_tls_protocols = >=TLSv1.2, !TLSv1.9"), /smtp_tls_protocols/);
+    assert.equal(load("smtp_tls_protocols = !SSLv2:!SSLv3 >=0303").smtp_tls_protocols.length, 20);
   });
 
   it("warns of a parameter of postmq's own that nobody reads yet", () => {

@@ -184,6 +184,28 @@ function checkSaslOptions(items: readonly string[]): void {
   if (bad !== undefined) throw new BadValue(`"${bad}" is not one of ${saslOptions.join(", ")}`);
 }
 
+const tlsLevelNames = ["none", "may", "encrypt", "fingerprint", "verify", "secure"];
+
+/** Source: postconf(5) smtp_tls_security_level. */
+function parseTlsLevel(value: string): string {
+  const level = value.toLowerCase();
+  if (/^(?:half-)?dane(?:-only)?$/.test(level))
+    throw new BadValue("DANE is not there: no DNS answer can be told to be signed");
+  if (level !== "" && !tlsLevelNames.includes(level))
+    throw new BadValue(`it must be empty or one of ${tlsLevelNames.join(", ")}`);
+  return level;
+}
+
+/** Source: postconf(5) smtp_tls_protocols. */
+const tlsProtocolsForm = {
+  pattern:
+    /^(?:[\s,:]|(?:>=|<=|!)?(?:SSLv[23]|TLSv1(?:\.[0-3])?)(?=[\s,:]|$)|[<>]=0?x?0?30[0-4](?=[\s,:]|$))*$/i,
+  saying: "protocols such as >=TLSv1.2, <=TLSv1.3 or !TLSv1",
+};
+
+/** Source: postconf(5) smtp_tls_mandatory_ciphers; Departs: null, which encrypts nothing, is refused. */
+const tlsCipherGrades = ["high", "medium", "low", "export"] as const;
+
 export const parameterTable = {
   // ------------------------------------------------------------------------------------ this mail system
 
@@ -1076,6 +1098,164 @@ export const parameterTable = {
     readBy: ["smtp-delivery"],
     source: "postconf(5)",
     about: "Mail is deferred, not bounced, when a server refuses our login with 5xx.",
+  }),
+  smtp_tls_security_level: {
+    ...text({
+      default: "",
+      readBy: ["smtp-delivery"],
+      source: "postconf(5); Departs: no DANE",
+      about: "How far servers must prove themselves where no policy says; empty: none.",
+    }),
+    bounds: tlsLevelNames.join(", "),
+    parse: parseTlsLevel,
+  },
+  smtp_tls_policy_maps: list({
+    default: "",
+    bounds: "tables, type:name",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: 'Tables that give "level name=value ..." by next hop as it is written, or by domain.',
+  }),
+  smtp_tls_mta_sts: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postmq; RFC 8461",
+    about: "Asks each domain that smtp_tls_policy_maps does not name for its MTA-STS policy.",
+  }),
+  smtp_tls_mandatory_protocols: text({
+    default: ">=TLSv1.2",
+    form: tlsProtocolsForm,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: Postfix allows TLSv1; spec security.md 13",
+    about: "Protocols at level encrypt and above.",
+  }),
+  smtp_tls_protocols: text({
+    default: ">=TLSv1.2",
+    form: tlsProtocolsForm,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: Postfix allows TLSv1; spec security.md 13",
+    about: "Protocols at level may.",
+  }),
+  smtp_tls_mandatory_ciphers: oneOf(tlsCipherGrades, {
+    default: "medium",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Lowest grade of ciphers at level encrypt and above.",
+  }),
+  smtp_tls_ciphers: oneOf(tlsCipherGrades, {
+    default: "medium",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Lowest grade of ciphers at level may.",
+  }),
+  smtp_tls_exclude_ciphers: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Ciphers and kinds of ciphers that are never used.",
+  }),
+  smtp_tls_mandatory_exclude_ciphers: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "More of them, at level encrypt and above.",
+  }),
+  smtp_tls_CAfile: path({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: without it and smtp_tls_CApath, Node's own list of authorities",
+    about: "Certificates of authorities that vouch for servers, one file.",
+  }),
+  smtp_tls_CApath: path({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: file names need not be hashes",
+    about: "The same, a directory of such files.",
+  }),
+  tls_append_default_CA: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Trusts Node's own list of authorities besides smtp_tls_CAfile and smtp_tls_CApath.",
+  }),
+  smtp_tls_cert_file: path({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Our certificate for servers that ask for one, with its chain.",
+  }),
+  smtp_tls_key_file: path({
+    default: "$smtp_tls_cert_file",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Its private key.",
+  }),
+  smtp_tls_verify_cert_match: text({
+    default: "hostname",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about:
+      "Names that a certificate must show at level verify: hostname, nexthop, a name, .domain.",
+  }),
+  smtp_tls_secure_cert_match: text({
+    default: "nexthop, dot-nexthop",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Names that a certificate must show at level secure.",
+  }),
+  smtp_tls_fingerprint_cert_match: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Fingerprints of certificates or of their public keys, for level fingerprint.",
+  }),
+  smtp_tls_fingerprint_digest: oneOf(["sha256", "sha384", "sha512", "sha1", "md5"], {
+    default: "sha256",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "How fingerprints are made.",
+  }),
+  smtp_tls_servername: text({
+    default: "",
+    form: {
+      pattern: /^(?:[A-Za-z0-9](?:[A-Za-z0-9_-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9_-]+)*)?$/,
+      saying: "hostname, nexthop or a host name",
+    },
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Name that servers are asked for (SNI); empty: none.",
+  }),
+  smtp_tls_connection_reuse: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Connections under TLS are kept for further mail too.",
+  }),
+  smtp_tls_wrappermode: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "TLS from the first byte, as on port 465; needs level encrypt or above.",
+  }),
+  smtp_tls_scert_verifydepth: count({
+    default: "9",
+    max: 100,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Longest chain of authorities above a server's certificate.",
+  }),
+  smtp_tls_note_starttls_offer: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Logs servers that offer STARTTLS where no TLS is used.",
+  }),
+  smtp_tls_loglevel: count({
+    default: "0",
+    max: 4,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); Departs: 2 and above log what 1 does",
+    about: "1: logs each TLS session that begins.",
   }),
   smtp_allow_private_addresses: yesNo({
     default: "no",

@@ -26,10 +26,14 @@ export type TlsVerdict =
       readonly trust: TlsTrust;
       readonly status: EnhancedStatus;
       readonly reason: string;
+      /** For the log: what was wrong with the certificate, such as "self-signed certificate". */
+      readonly detail: string;
     };
 
 export interface TlsPolicy {
   readonly level: TlsLevel;
+  /** TLS comes before the greeting (smtp_tls_wrappermode); the level is encrypt or more then. */
+  readonly startsWithTls: boolean;
   /** A session under TLS may be kept for further mail of this destination. */
   readonly mayReuse: boolean;
   /** Two sessions are interchangeable only if their policies have the same key (D27). */
