@@ -1,3 +1,5 @@
+export { mapAddress } from "./address-map.ts";
+export type { AddressMapSettings } from "./address-map.ts";
 export { cleanUp } from "./clean-up.ts";
 export type {
   CleanedMessage,
@@ -7,4 +9,7 @@ export type {
   RefusedMessage,
   RewritingParameters,
 } from "./cleaning.ts";
+export { applyCheck } from "./content-check.ts";
+export type { CheckNotice, LineKind } from "./content-check.ts";
+export { addressHeaders, rewriteHeaderAddresses } from "./header-addresses.ts";
 export { HeadCollector } from "./head-collector.ts";

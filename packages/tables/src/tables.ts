@@ -21,6 +21,8 @@ const recheckPauseMs = 1_000;
 export type Tables = {
   /** The value of the first table that has the key, in any case (regexp and pcre: as their patterns say). */
   lookup(key: string): string | undefined;
+  /** The same for a part of what is looked up (`@domain` of an address), which no pattern is held against. */
+  lookupPart(key: string): string | undefined;
   /** Every value there is, as it is written: for those who check them at start. */
   values(): readonly string[];
   /** Grows whenever a file's new content is taken. */
@@ -41,6 +43,7 @@ type Table = {
   /** @param folded the key in lower case */
   lookup(folded: string, key: string): string | undefined;
   values(): readonly string[];
+  readonly hasPatterns: boolean;
   readonly generation: number;
 };
 /** What a file says, and what is odd in it. */
@@ -55,21 +58,25 @@ export async function openTables(
   options: TablesOptions,
 ): Promise<Tables> {
   const tables = specs.map((spec) => openTable(spec, options));
+  const plainTables = tables.filter(({ hasPatterns }) => !hasPatterns);
   return {
     isEmpty: tables.length === 0,
     values: () => tables.flatMap((table) => table.values()),
     get generation() {
       return tables.reduce((sum, table) => sum + table.generation, 0);
     },
-    lookup: (key) => {
-      const folded = key.toLowerCase();
-      for (const table of tables) {
-        const value = table.lookup(folded, key);
-        if (value !== undefined) return value;
-      }
-      return undefined;
-    },
+    lookup: (key) => lookupIn(tables, key),
+    lookupPart: (key) => lookupIn(plainTables, key),
   };
+}
+
+function lookupIn(tables: readonly Table[], key: string): string | undefined {
+  const folded = key.toLowerCase();
+  for (const table of tables) {
+    const value = table.lookup(folded, key);
+    if (value !== undefined) return value;
+  }
+  return undefined;
 }
 
 function openTable(spec: string, options: TablesOptions): Table {
@@ -99,7 +106,7 @@ function openTable(spec: string, options: TablesOptions): Table {
 /** {value} is how a value with white space is written in a list. */
 function openStatic(text: string): Table {
   const value = text.replace(/^\{\s*([\s\S]*?)\s*\}$/, "$1");
-  return { lookup: () => value, values: () => [value], generation: 0 };
+  return { lookup: () => value, values: () => [value], hasPatterns: false, generation: 0 };
 }
 
 function openInline(spec: string, text: string, options: TablesOptions): Table {
@@ -137,13 +144,21 @@ function readPairs(text: string, fileName: string): Reading {
 function readPatterns(text: string, language: PatternLanguage): Reading {
   const table = new RegexpTable(text, language);
   return {
-    content: { lookup: (_folded, key) => table.lookup(key), values: () => table.values() },
+    content: {
+      lookup: (_folded, key) => table.lookup(key),
+      values: () => table.values(),
+      hasPatterns: true,
+    },
     warnings: [],
   };
 }
 
 function pairs(entries: ReadonlyMap<string, string>): Reading["content"] {
-  return { lookup: (folded) => entries.get(folded), values: () => [...entries.values()] };
+  return {
+    lookup: (folded) => entries.get(folded),
+    values: () => [...entries.values()],
+    hasPatterns: false,
+  };
 }
 
 /** A text file that is read again when it changes. */
@@ -185,6 +200,10 @@ class FileTable implements Table {
 
   values(): readonly string[] {
     return this.#content.values();
+  }
+
+  get hasPatterns(): boolean {
+    return this.#content.hasPatterns;
   }
 
   #reread(): void {
