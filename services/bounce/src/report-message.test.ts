@@ -1,16 +1,13 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { NewMessage, NotOpened, OpenedReport, Reporting } from "@postmq/queue-store";
-import { enhancedStatus, parseQueueId, PostmqError } from "@postmq/vocabulary";
-import type { QueueId } from "@postmq/vocabulary";
-import { reportMessage } from "./report-message.ts";
-import { reportSettings as settings } from "./report-settings.test-support.ts";
 
-function queueId(text: string): QueueId {
-  const id = parseQueueId(text);
-  assert(id !== undefined);
-  return id;
-}
+import type { NewMessage, NotOpened, OpenedReport, Reporting } from "@postmq/queue-store";
+import { PostmqError } from "@postmq/vocabulary";
+import type { QueueId } from "@postmq/vocabulary";
+
+import { later, queueId, refused, relayed } from "./report/report-input.test-support.ts";
+import { reportMessage } from "./report-message.ts";
+import { reportSettings } from "./report-settings.test-support.ts";
 
 const id = queueId("M1");
 const owed: OpenedReport = {
@@ -20,35 +17,20 @@ const owed: OpenedReport = {
   generation: 3,
   arrivalMs: 1000,
   envelope: { sender: "sender@x.example", origin: "smtp" },
-  recipients: [
-    {
-      number: 0,
-      address: "joe@far.example",
-      state: { kind: "failed", status: enhancedStatus("5.1.1"), reason: "no such user" },
-    },
-  ],
+  recipients: [refused],
   content: { contentId: "M1", sizeBytes: 24, chunks: 1 },
 };
-
-const delayed: OpenedReport = {
-  ...owed,
-  kind: "delay",
-  recipients: [
-    {
-      number: 0,
-      address: "joe@far.example",
-      state: { kind: "deferred", status: enhancedStatus("4.2.1"), reason: "said: 450 later" },
-    },
-  ],
-};
+const delayed: OpenedReport = { ...owed, kind: "delay", recipients: [later] };
+const delivered: OpenedReport = { ...owed, kind: "success", recipients: [relayed] };
 
 class FakeReporting implements Reporting {
-  readonly queued: (NewMessage | undefined)[] = [];
+  readonly queued: (readonly NewMessage[])[] = [];
   readonly asked: number[] = [];
   given = 0;
   answer: OpenedReport | NotOpened = owed;
   trouble: PostmqError | undefined;
   contentTrouble: PostmqError | undefined;
+  #ids = 0;
 
   open(): Promise<OpenedReport | NotOpened> {
     return Promise.resolve(this.answer);
@@ -58,9 +40,9 @@ class FakeReporting implements Reporting {
     if (this.contentTrouble !== undefined) return Promise.reject(this.contentTrouble);
     return Promise.resolve(Buffer.from("Subject: hi\r\n\r\nbody\r\n"));
   }
-  queue(_: OpenedReport, report: NewMessage | undefined): Promise<"queued" | "stale"> {
+  queue(_: OpenedReport, reports: readonly NewMessage[]): Promise<"queued" | "stale"> {
     if (this.trouble !== undefined) return Promise.reject(this.trouble);
-    this.queued.push(report);
+    this.queued.push(reports);
     return Promise.resolve("queued");
   }
   giveBack(): Promise<void> {
@@ -80,29 +62,39 @@ class FakeReporting implements Reporting {
     };
   }
   newId(): QueueId {
-    return queueId("R1");
+    this.#ids += 1;
+    return queueId(`R${this.#ids}`);
   }
 }
 
-function run(reporting: FakeReporting) {
+async function run(reporting: FakeReporting, notifyClasses: readonly string[] = []) {
   const lines: string[] = [];
   const write = (text: string, about?: QueueId) => void lines.push(`${about ?? ""}: ${text}`);
-  const log = { info: write, warning: write, error: write };
+  const warning = (text: string, about?: QueueId) => write(`warning: ${text}`, about);
+  const log = { info: write, warning, error: write };
   const clock = { nowMs: () => 5000 };
-  return reportMessage(id, { reporting, clock, log, settings }).then((end) => ({ end, lines }));
+  const settings = { ...reportSettings, notifyClasses: new Set(notifyClasses) };
+  const end = await reportMessage(id, { reporting, clock, log, settings });
+  return { end, lines };
+}
+
+function contentOf(message: NewMessage | undefined): string {
+  return message?.content.inline?.toString() ?? "";
 }
 
 describe("reportMessage", () => {
-  it("queues a report from the null sender to the sender, and logs its id", async () => {
+  it("D34 queues a report from the null sender to the sender, and logs its id", async () => {
     const reporting = new FakeReporting();
     const { end, lines } = await run(reporting);
-    const [report] = reporting.queued;
+    const [reports] = reporting.queued;
     assert.equal(end, "queued");
+    assert.equal(reports?.length, 1);
+    const [report] = reports ?? [];
     assert.equal(report?.envelope.sender, "");
     assert.equal(report?.envelope.origin, "bounce");
     assert.equal(report?.queue, "incoming");
     assert.deepEqual(report?.recipients, [{ address: "sender@x.example" }]);
-    assert(report?.content.inline?.includes("joe@far.example"));
+    assert.match(contentOf(report), /joe@far\.example/);
     assert(lines.includes("M1: sender non-delivery notification: R1"), lines.join("\n"));
   });
 
@@ -110,56 +102,88 @@ describe("reportMessage", () => {
     const reporting = new FakeReporting();
     reporting.answer = { ...owed, envelope: { ...owed.envelope, sender: "" } };
     assert.equal((await run(reporting)).end, "dropped");
-    assert.deepEqual(reporting.queued, [undefined]);
+    assert.deepEqual(reporting.queued, [[]]);
+  });
+
+  it("D28 queues the postmaster's copy with the report, in one act, headers alone", async () => {
+    const reporting = new FakeReporting();
+    const { end, lines } = await run(reporting, ["bounce"]);
+    assert.equal(end, "queued");
+    assert.equal(reporting.queued.length, 1);
+    const [report, copy] = reporting.queued[0] ?? [];
+    assert.equal(copy?.envelope.sender, "double-bounce@example");
+    assert.deepEqual(copy?.recipients, [{ address: "bounces@example" }]);
+    assert.match(contentOf(report), /\r\nbody\r\n/);
+    assert.doesNotMatch(contentOf(copy), /\r\nbody\r\n/);
+    assert.match(contentOf(copy), /^Subject: Postmaster copy: mail not delivered\r$/m);
+    assert(lines.includes("M1: sender non-delivery notification: R1"), lines.join("\n"));
+    assert(lines.includes("M1: postmaster non-delivery notification: R2"), lines.join("\n"));
+  });
+
+  it("D28 warns of a notice to the postmaster that is lost", async () => {
+    const reporting = new FakeReporting();
+    const envelope = { ...owed.envelope, sender: "double-bounce@example" };
+    reporting.answer = { ...owed, envelope };
+    const { end, lines } = await run(reporting, ["bounce", "2bounce"]);
+    assert.equal(end, "dropped");
+    assert.deepEqual(reporting.queued, [[]]);
+    assert.deepEqual(lines, ["M1: warning: undeliverable postmaster notification discarded"]);
   });
 
   it("D30 leaves out recipients with NOTIFY=NEVER, and the report when none is left", async () => {
     const reporting = new FakeReporting();
-    const [joe] = owed.recipients;
-    assert(joe !== undefined);
-    const never = { ...joe, number: 1, address: "never@far.example", notify: ["NEVER"] } as const;
-    reporting.answer = { ...owed, recipients: [joe, never] };
+    const never = {
+      ...refused,
+      number: 1,
+      address: "never@far.example",
+      notify: ["NEVER"],
+    } as const;
+    reporting.answer = { ...owed, recipients: [refused, never] };
     await run(reporting);
-    assert.equal(reporting.queued[0]?.content.inline?.includes("never@far.example"), false);
+    assert.doesNotMatch(contentOf(reporting.queued[0]?.[0]), /never@far\.example/);
     reporting.answer = { ...owed, recipients: [never] };
     assert.equal((await run(reporting)).end, "dropped");
-    assert.equal(reporting.queued[1], undefined);
+    assert.deepEqual(reporting.queued[1], []);
+  });
+
+  it("D31 queues a report of success with headers alone, and logs it as one", async () => {
+    const reporting = new FakeReporting();
+    reporting.answer = { ...delivered, envelope: { ...owed.envelope, ret: "FULL" } };
+    const { end, lines } = await run(reporting, ["bounce", "2bounce", "delay"]);
+    assert.equal(end, "queued");
+    assert.equal(reporting.queued[0]?.length, 1);
+    const content = contentOf(reporting.queued[0]?.[0]);
+    assert.match(content, /^Action: relayed\r$/m);
+    assert.doesNotMatch(content, /\r\nbody\r\n/);
+    assert(lines.includes("M1: sender delivery status notification: R1"), lines.join("\n"));
   });
 
   it("D32 reads no more of a large original than its headers need", async () => {
     const reporting = new FakeReporting();
-    reporting.answer = { ...owed, content: { ...owed.content, sizeBytes: 10_000_000 } };
+    const envelope = { ...owed.envelope, ret: "FULL" } as const;
+    reporting.answer = { ...owed, envelope, content: { ...owed.content, sizeBytes: 10_000_000 } };
     await run(reporting);
     assert((reporting.asked[0] ?? Infinity) < 1_000_000);
-    assert.equal(reporting.queued[0]?.content.inline?.includes("body"), false);
+    assert.doesNotMatch(contentOf(reporting.queued[0]?.[0]), /\r\nbody\r\n/);
   });
 
   it("S13 queues a delay warning with headers alone, and logs it as one", async () => {
     const reporting = new FakeReporting();
     reporting.answer = { ...delayed, envelope: { ...owed.envelope, ret: "FULL" } };
-    const { end, lines } = await run(reporting);
+    const { end, lines } = await run(reporting, ["delay"]);
     assert.equal(end, "queued");
-    const content = reporting.queued[0]?.content.inline;
-    assert(content !== undefined);
-    assert(content.includes("Action: delayed"));
-    assert.equal(content.includes("body"), false);
-    assert.equal(reporting.queued[0]?.envelope.sender, "");
+    const [report, copy] = reporting.queued[0] ?? [];
+    assert.match(contentOf(report), /^Action: delayed\r$/m);
+    assert.doesNotMatch(contentOf(report), /\r\nbody\r\n/);
+    assert.equal(report?.envelope.sender, "");
+    assert.deepEqual(copy?.recipients, [{ address: "delays@example" }]);
     assert(lines.includes("M1: sender delay notification: R1"), lines.join("\n"));
+    assert(lines.includes("M1: postmaster delay notification: R2"), lines.join("\n"));
   });
 
-  it("S13 warns only of recipients without NOTIFY or with DELAY, and never a null sender", async () => {
+  it("S13 says in the log why nobody is warned of a delay", async () => {
     const reporting = new FakeReporting();
-    const [joe] = delayed.recipients;
-    assert(joe !== undefined);
-    const quiet = { ...joe, number: 1, address: "quiet@x.example", notify: ["FAILURE"] } as const;
-    const asked = { ...joe, number: 2, address: "asked@x.example", notify: ["DELAY"] } as const;
-    reporting.answer = { ...delayed, recipients: [joe, quiet, asked] };
-    assert.equal((await run(reporting)).end, "queued");
-    const content = reporting.queued[0]?.content.inline;
-    assert(content !== undefined);
-    assert(content.includes("joe@far.example") && content.includes("asked@x.example"));
-    assert.equal(content.includes("quiet@x.example"), false);
-    reporting.answer = { ...delayed, recipients: [quiet] };
+    reporting.answer = { ...delayed, recipients: [{ ...later, notify: ["FAILURE"] }] };
     const { end, lines } = await run(reporting);
     assert.equal(end, "dropped");
     assert(
@@ -168,13 +192,21 @@ describe("reportMessage", () => {
     );
     reporting.answer = { ...delayed, envelope: { ...owed.envelope, sender: "" } };
     assert.equal((await run(reporting)).end, "dropped");
-    assert.deepEqual(reporting.queued.slice(1), [undefined, undefined]);
+    assert.deepEqual(reporting.queued, [[], []]);
   });
 
   it("sends the report even when the content can't be read", async () => {
     const reporting = new FakeReporting();
     reporting.contentTrouble = new PostmqError("PMQ_MESSAGE_UNREADABLE", "a chunk is missing");
     assert.equal((await run(reporting)).end, "queued");
+  });
+
+  it("marks a report with 8-bit content as such, so that its next hop is chosen for it", async () => {
+    const reporting = new FakeReporting();
+    reporting.readContent = () =>
+      Promise.resolve(Buffer.from("Subject: x\r\n\r\nf\xfcr", "latin1"));
+    await run(reporting);
+    assert.equal(reporting.queued[0]?.[0]?.envelope.encoding, "8bit");
   });
 
   it("Q6 gives the claim back on trouble, so that the report stays owed", async () => {

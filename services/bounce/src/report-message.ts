@@ -1,43 +1,21 @@
 /**
- * One report, from the bell to the queue: open what is owed, compose, queue it and mark it no longer owed.
+ * The reports about one message, from the bell to the queue: open what is owed, see who is to be told, queue the notices
+ * and mark it no longer owed.
  *
  * The last two are one act of the store, so a bounce process that dies anywhere before it leaves the report owed, and
- * one that dies after it leaves nothing to do. Whoever is not to be told (the null sender, NOTIFY=NEVER) is decided
- * here and nowhere else.
+ * one that dies after it leaves nothing to do; the copies to the postmaster are queued with the report or not at all.
+ *
+ * Departs: Postfix queues a copy after the report, and only warns when it can't be queued.
  *
  * Source: spec D28 to D34, S13, Q6; queues.md §3.7 a.
  */
-import type { FinishedContent, OpenedReport, Reporting } from "@postmq/queue-store";
+import type { OpenedReport, ReportKind } from "@postmq/queue-store";
 import { logMessageId, logNotification } from "@postmq/observability";
-import type { Log } from "@postmq/observability";
 import { isPostmqError } from "@postmq/vocabulary";
-import type { Clock, QueueId } from "@postmq/vocabulary";
-import { composeReport } from "./compose-report.ts";
-import type { ComposedReport } from "./compose-report.ts";
-import { headersOf, returnsWhole } from "./returned-content.ts";
-import type { ReturnedContent } from "./returned-content.ts";
-import { wantsReport, whyNobodyIsTold } from "./who-is-told.ts";
-
-export type ReportSettings = {
-  readonly myhostname: string;
-  readonly myorigin: string;
-  readonly mailName: string;
-  readonly mailerDaemon: string;
-  readonly doubleBounceSender: string;
-  readonly bounceSizeLimit: number;
-  readonly delayWarningMs: number;
-  readonly lifetimeMs: number;
-};
-
-export type ReportParts = {
-  readonly reporting: Reporting;
-  readonly clock: Clock;
-  readonly log: Log;
-  readonly settings: ReportSettings;
-};
-
-/** Headers are looked for in so much of a large original. */
-const headerSearchBytes = 262_144;
+import type { QueueId } from "@postmq/vocabulary";
+import { prepareNotice } from "./prepare-notice.ts";
+import type { PreparedNotice, ReportParts } from "./prepare-notice.ts";
+import { owedNotices } from "./who-is-told.ts";
 
 /** queued; dropped: nobody wants one; left: somebody else has it, or it is gone; postponed: trouble, tried again. */
 export type ReportEnd = "queued" | "dropped" | "left" | "postponed";
@@ -58,83 +36,32 @@ export async function reportMessage(id: QueueId, parts: ReportParts): Promise<Re
   }
 }
 
+const notificationWords = {
+  failure: "non-delivery",
+  expired: "non-delivery",
+  delay: "delay",
+  success: "delivery status",
+} as const satisfies Record<ReportKind, string>;
+
 async function report(opened: OpenedReport, parts: ReportParts): Promise<ReportEnd> {
   const { reporting, log, settings } = parts;
-  const notification = opened.kind === "delay" ? "delay" : "non-delivery";
-  const recipients = opened.recipients.filter((each) => wantsReport(each, opened.kind));
-  const whyNot =
-    whyNobodyIsTold(opened.envelope.sender, settings) ??
-    (recipients.length === 0 ? "nobody asked to be told (NOTIFY)" : undefined);
-  if (whyNot !== undefined) {
-    const answer = await reporting.queue(opened, undefined);
-    if (answer === "stale") return "left";
-    log.info(`no ${notification} notification: ${whyNot}`, opened.id);
-    return "dropped";
-  }
-  const reportId = reporting.newId();
-  const composed = composeReport({
-    id: opened.id,
-    reportId,
-    kind: opened.kind,
-    envelope: opened.envelope,
-    arrivalMs: opened.arrivalMs,
-    nowMs: parts.clock.nowMs(),
-    recipients,
-    returned: await readReturned(opened, parts),
-    ...settings,
-  });
-  const answer = await reporting.queue(opened, {
-    id: reportId,
-    queue: "incoming",
-    envelope: {
-      sender: "",
-      origin: "bounce",
-      encoding: composed.has8Bit ? "8bit" : "7bit",
-      ...(composed.isUtf8 ? { smtputf8: true } : {}),
-    },
-    recipients: [{ address: opened.envelope.sender }],
-    content: await store(composed, reportId, reporting),
-  });
-  if (answer === "stale") return "left";
-  logMessageId(log, reportId, composed.messageId);
-  logNotification(log, { id: opened.id, kind: notification, reportId });
-  return "queued";
-}
-
-/** A report is sent even when the content is gone (delivery.md §9). */
-async function readReturned(opened: OpenedReport, parts: ReportParts): Promise<ReturnedContent> {
-  const { content, envelope } = opened;
-  const isWhole = returnsWhole(
-    { kind: opened.kind, sizeBytes: content.sizeBytes, ret: envelope.ret },
-    parts.settings.bounceSizeLimit,
+  const { notices, whyNobody } = owedNotices(opened, settings);
+  const prepared: PreparedNotice[] = [];
+  for (const notice of notices) prepared.push(await prepareNotice(notice, opened, parts));
+  const answer = await reporting.queue(
+    opened,
+    prepared.map(({ message }) => message),
   );
-  try {
-    if (isWhole) {
-      const bytes = await parts.reporting.readContent(content, content.sizeBytes);
-      return { kind: "whole", bytes };
-    }
-    const front = await parts.reporting.readContent(content, headerSearchBytes);
-    return { kind: "headers", bytes: headersOf(front) };
-  } catch (error) {
-    if (!isPostmqError(error, "PMQ_MESSAGE_UNREADABLE")) throw error;
-    parts.log.warning(`the report goes out without the message: ${error.message}`, opened.id);
-    return { kind: "unavailable" };
+  if (answer === "stale") return "left";
+  const kind = notificationWords[opened.kind];
+  for (const { notice, message, messageId } of prepared) {
+    logMessageId(log, message.id, messageId);
+    logNotification(log, { id: opened.id, to: notice.to, kind, reportId: message.id });
   }
-}
-
-async function store(
-  composed: ComposedReport,
-  reportId: QueueId,
-  reporting: Reporting,
-): Promise<FinishedContent> {
-  const writer = reporting.openContent(reportId);
-  try {
-    await writer.write(composed.content);
-    return await writer.finish();
-  } catch (error) {
-    await writer.abort();
-    throw error;
-  }
+  if (whyNobody === undefined) return "queued";
+  if (whyNobody.isLoud) log.warning(whyNobody.text, opened.id);
+  else log.info(`no ${kind} notification: ${whyNobody.text}`, opened.id);
+  return "dropped";
 }
 
 /** The claim may fall by itself too, with this process's heartbeat. */

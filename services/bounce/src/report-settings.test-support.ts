@@ -1,11 +1,25 @@
 /** Settings of reports, for tests. */
-export const reportSettings = {
+import type { ReportSettings } from "./settings.ts";
+import { builtInTemplates } from "./template/built-in-templates.ts";
+
+const hourMs = 3_600_000;
+
+export const reportSettings: ReportSettings = {
   myhostname: "mail.example",
-  myorigin: "mail.example",
+  myorigin: "example",
   mailName: "postmq",
   mailerDaemon: "MAILER-DAEMON",
   doubleBounceSender: "double-bounce",
   bounceSizeLimit: 50_000,
-  delayWarningMs: 3_600_000,
-  lifetimeMs: 432_000_000,
+  lifetimeMs: 5 * 24 * hourMs,
+  notifyClasses: new Set(["resource", "software"]),
+  bounceNoticeRecipient: "bounces",
+  doubleBounceNoticeRecipient: "double@pm.example",
+  delayNoticeRecipient: "delays",
+  refersToOriginal: false,
+  templates: builtInTemplates({
+    myhostname: "mail.example",
+    delayWarningMs: 4 * hourMs,
+    lifetimeMs: 5 * 24 * hourMs,
+  }),
 };

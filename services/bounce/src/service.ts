@@ -6,6 +6,7 @@
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import type { QueueId } from "@postmq/vocabulary";
 import { reportMessage } from "./report-message.ts";
+import { reportSettings } from "./settings.ts";
 
 /** Reports in work at once. Each holds an original of at most bounce_size_limit in memory. */
 const concurrency = 10;
@@ -18,16 +19,7 @@ export async function startBounce(context: ServiceContext): Promise<Service> {
     reporting: store.reporting(),
     clock: store.clock,
     log,
-    settings: {
-      myhostname: parameters.myhostname,
-      myorigin: parameters.myorigin,
-      mailName: parameters.mail_name,
-      mailerDaemon: parameters.empty_address_recipient,
-      doubleBounceSender: parameters.double_bounce_sender,
-      bounceSizeLimit: parameters.bounce_size_limit,
-      delayWarningMs: parameters.delay_warning_time,
-      lifetimeMs: parameters.maximal_queue_lifetime,
-    },
+    settings: reportSettings(parameters, (text) => log.warning(text)),
   };
   const ends = metrics.counter(
     "postmq_bounce_reports_total",

@@ -11,14 +11,15 @@ export function oneLine(text: string, mayBeUtf8: boolean): string {
 }
 
 const wrapColumns = 79;
-/** A word longer than this is broken: no line may pass 998 characters. */
-const longestWord = 900;
+/** A word of more bytes is broken: no line may pass 998. */
+const longestWordBytes = 900;
+const longestCharacterBytes = 4;
 
 /** Breaks a line at blanks before column 79; further lines are indented by 4. Source: delivery.md §9 "Format". */
 export function wrap(text: string): string {
   const lines: string[] = [];
   let line = "";
-  for (const word of text.split(" ").flatMap(breakWord)) {
+  for (const word of text.trimEnd().split(" ").flatMap(breakWord)) {
     const longer = line === "" ? word : `${line} ${word}`;
     if (line.trim() !== "" && longer.length > wrapColumns) {
       lines.push(line);
@@ -31,7 +32,13 @@ export function wrap(text: string): string {
   return lines.join("\r\n");
 }
 
+/** As it is, since blanks in it may stand between quotes, unless no line can hold it. */
+export function wrapOnlyIfTooLong(text: string): string {
+  return Buffer.byteLength(text) > longestWordBytes ? wrap(text) : text;
+}
+
 function breakWord(word: string): readonly string[] {
-  const pieces = word.match(new RegExp(`.{1,${longestWord}}`, "gsu"));
-  return pieces ?? [word];
+  if (Buffer.byteLength(word) <= longestWordBytes) return [word];
+  const characters = longestWordBytes / longestCharacterBytes;
+  return word.match(new RegExp(`.{1,${characters}}`, "gsu")) ?? [word];
 }
