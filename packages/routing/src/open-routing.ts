@@ -10,18 +10,21 @@ import { openResolver } from "./resolve.ts";
 import type { Resolver } from "./resolve.ts";
 
 /**
- * Opens `transport_maps` and gives the resolver over it.
+ * Opens `transport_maps` and the sender-dependent maps, and gives the resolver over them.
  *
- * @param onTrouble a look-up in a table failed; the address is deferred
+ * @param onTrouble a look-up in a table failed, and the address is deferred; or a table is not as it should be
  * @throws PMQ_TABLE_UNREADABLE when a table can't be opened
  */
 export async function openRouting(
   parameters: Parameters,
-  onTrouble: (error: unknown) => void,
+  onTrouble: (text: string) => void,
 ): Promise<Resolver> {
-  const transportMaps = await openTables(parameters.transport_maps, {
-    parameterName: "transport_maps",
-  });
+  const open = (
+    parameterName:
+      | "transport_maps"
+      | "sender_dependent_relayhost_maps"
+      | "sender_dependent_default_transport_maps",
+  ) => openTables(parameters[parameterName], { parameterName, onWarning: onTrouble });
   return openResolver(
     {
       mydestination: parameters.mydestination,
@@ -32,7 +35,9 @@ export async function openRouting(
       relayhost: parameters.relayhost,
       recipientDelimiter: parameters.recipient_delimiter,
       myorigin: parameters.myorigin,
-      transportMaps,
+      transportMaps: await open("transport_maps"),
+      senderRelayhosts: await open("sender_dependent_relayhost_maps"),
+      senderTransports: await open("sender_dependent_default_transport_maps"),
       transports: new Set(parseTransports(parameters).keys()),
     },
     onTrouble,

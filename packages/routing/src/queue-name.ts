@@ -13,11 +13,16 @@ export type NamingRules = {
   readonly recipientDelimiter: string;
 };
 
-/** `transport:nexthop` in lower case; with a recipient limit of 1 `transport:user@nexthop`, so that limits apply per recipient. */
+/**
+ * `transport:nexthop` in lower case, or `transport:site` where the next hop counts at a site; with a recipient limit of
+ * 1 `transport:user@nexthop`, so that limits apply per recipient.
+ */
 export function queueName(address: string, destination: Destination, rules: NamingRules): string {
-  const key = destinationKey(destination);
-  if (rules.recipientLimit(destination.transport) !== 1) return key;
+  const { transport, site } = destination;
+  if (rules.recipientLimit(transport) !== 1) {
+    return site === undefined ? destinationKey(destination) : `${transport}:${site}`;
+  }
   const localPart = address.slice(0, Math.max(0, address.lastIndexOf("@")));
   const user = withoutExtension(localPart, rules.recipientDelimiter).toLowerCase();
-  return `${destination.transport}:${user}@${destination.nexthop.toLowerCase()}`;
+  return `${transport}:${user}@${destination.nexthop.toLowerCase()}`;
 }

@@ -17,12 +17,14 @@ const plain: Routing = {
   recipientDelimiter: "+",
   myorigin: "here.example",
   transportMaps: table({}),
+  senderRelayhosts: table({}),
+  senderTransports: table({}),
   transports: new Set(["smtp", "relay", "slow"]),
 };
 
-function resolve(address: string, changes: Partial<Routing> = {}): string {
+function resolve(address: string, changes: Partial<Routing> = {}, sender = ""): string {
   const resolver = openResolver({ ...plain, ...changes }, () => undefined);
-  const { transport, nexthop } = resolver(address);
+  const { transport, nexthop } = resolver(address, sender);
   return `${transport}:${nexthop}`;
 }
 
@@ -120,21 +122,73 @@ describe("resolve", () => {
   });
 
   it("S15 defers what a table that can't be read would have routed, and says so", () => {
-    const troubles: unknown[] = [];
+    const troubles: string[] = [];
     const failing = {
       isEmpty: false,
       lookup: () => {
         throw new Error("no such file");
       },
     };
-    const resolver = openResolver({ ...plain, transportMaps: failing }, (error) =>
-      troubles.push(error),
+    for (const name of ["transportMaps", "senderRelayhosts", "senderTransports"]) {
+      const resolver = openResolver({ ...plain, [name]: failing }, (text) => troubles.push(text));
+      assert.deepEqual(resolver("a@far.example", "b@x.example"), {
+        transport: "retry",
+        nexthop: "4.3.0 address resolver failure",
+      });
+    }
+    assert.deepEqual(troubles, ["no such file", "no such file", "no such file"]);
+  });
+
+  it("R22 lets the sender choose the relay host of what leaves, over relayhost", () => {
+    const senderRelayhosts = table({ "@shop.example": "[gw.example]:26", "<>": "[null.example]" });
+    const changes = { senderRelayhosts, relayhost: "[other.example]" };
+    const by = (sender: string, address = "a@far.example") => resolve(address, changes, sender);
+    assert.equal(by("b@shop.example"), "smtp:[gw.example]:26");
+    assert.equal(by(""), "smtp:[null.example]");
+    assert.equal(by("b@x.example"), "smtp:[other.example]");
+    assert.equal(by("b@shop.example", "a@relayed.example"), "relay:[gw.example]:26");
+    assert.equal(by("b@shop.example", "a@here.example"), "error:5.1.1 no local mailboxes here");
+  });
+
+  it("R22 goes on with relayhost where the sender's result is DUNNO", () => {
+    const senderRelayhosts = table({ "b@shop.example": "DUNNO", "@shop.example": "[gw.example]" });
+    const relayhost = "[other.example]";
+    assert.equal(
+      resolve("a@far.example", { senderRelayhosts, relayhost }, "b@shop.example"),
+      "smtp:[other.example]",
     );
-    assert.deepEqual(resolver("a@far.example"), {
-      transport: "retry",
-      nexthop: "4.3.0 address resolver failure",
-    });
-    assert.equal(troubles.length, 1);
+  });
+
+  it("R22 lets the sender choose the transport of the default class only", () => {
+    const senderTransports = table({ "@shop.example": "slow", "c@shop.example": "slow:[gw]" });
+    const by = (sender: string, address: string, relayhost = "") =>
+      resolve(address, { senderTransports, relayhost }, sender);
+    assert.equal(by("b@shop.example", "a@far.example"), "slow:far.example");
+    assert.equal(by("b@shop.example", "a@far.example", "[other]"), "slow:[other]");
+    assert.equal(by("c@shop.example", "a@far.example", "[other]"), "slow:[gw]");
+    assert.equal(by("b@shop.example", "a@relayed.example"), "relay:relayed.example");
+    assert.equal(by("b@x.example", "a@far.example"), "smtp:far.example");
+  });
+
+  it("lets transport_maps beat what the sender chooses", () => {
+    const senderRelayhosts = table({ "@shop.example": "[gw]" });
+    const by = (result: string) =>
+      resolve(
+        "a@far.example",
+        { senderRelayhosts, transportMaps: table({ "far.example": result }) },
+        "b@shop.example",
+      );
+    assert.equal(by("slow:"), "slow:far.example");
+    assert.equal(by("slow:[x]"), "slow:[x]");
+    assert.equal(by(":"), "smtp:[gw]");
+  });
+
+  it("S18 knows error, retry and discard whatever transports says", () => {
+    const by = (result: string) =>
+      resolve("a@far.example", { transportMaps: table({ "far.example": result }) });
+    assert.equal(by("discard:"), "discard:far.example");
+    assert.equal(by("discard:not wanted"), "discard:not wanted");
+    assert.equal(by("retry:4.2.2 full"), "retry:4.2.2 full");
   });
 
   it("defers mail for a transport that nobody serves", () => {

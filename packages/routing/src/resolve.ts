@@ -2,17 +2,19 @@
  * Where mail for an address goes: its transport and next hop.
  *
  * The recipient's domain gives its class (local, relay, default), the class gives a transport and a next hop, and
- * `transport_maps` overrides both. Whatever can't be resolved becomes an `error` or `retry` destination, so that
- * every address has an answer and no address can stop the others.
+ * `transport_maps` overrides both. For mail that leaves, the sender may choose the relay host and the transport of the
+ * default class. Whatever can't be resolved becomes an `error` or `retry` destination, so that every address has an
+ * answer and no address can stop the others.
  *
- * Departs: sender-given routing (user%domain, domain!user), virtual classes, relocated_maps and sender-dependent
- * maps are not served yet; the local part is never looked into.
+ * Departs: sender-given routing (user%domain, domain!user), virtual classes and relocated_maps are not served yet; the
+ * local part is never looked into.
  *
- * Source: spec rewriting-and-checks.md §6, R20; S15; trivial-rewrite(8), transport(5).
+ * Source: spec rewriting-and-checks.md §6, R20, R22; S15; trivial-rewrite(8), transport(5).
  */
 import { isIP } from "node:net";
 import type { Destination } from "@postmq/vocabulary";
 import { withoutExtension } from "./address-extension.ts";
+import { lookupSender } from "./sender-maps.ts";
 
 export type RoutingTable = {
   readonly isEmpty: boolean;
@@ -31,11 +33,15 @@ export type Routing = {
   /** Stands for the domain of an address that has none. */
   readonly myorigin: string;
   readonly transportMaps: RoutingTable;
+  /** sender_dependent_relayhost_maps and sender_dependent_default_transport_maps. */
+  readonly senderRelayhosts: RoutingTable;
+  readonly senderTransports: RoutingTable;
   /** Names of the delivery transports that workers serve. */
   readonly transports: ReadonlySet<string>;
 };
 
-export type Resolver = (address: string) => Destination;
+/** @param sender envelope sender of the message; empty for the null sender */
+export type Resolver = (address: string, sender: string) => Destination;
 
 const nullAddress: Destination = { transport: "error", nexthop: "5.1.3 null recipient address" };
 const badSyntax: Destination = { transport: "error", nexthop: "5.1.3 bad address syntax" };
@@ -49,20 +55,20 @@ const unavailable: Destination = {
 };
 
 /** A resolver that never throws: a table that can't be read defers the address (S15), and says so once per failure. */
-export function openResolver(routing: Routing, onTrouble: (error: unknown) => void): Resolver {
+export function openResolver(routing: Routing, onTrouble: (text: string) => void): Resolver {
   const local = new Set(routing.mydestination.map((domain) => domain.toLowerCase()));
   const relay = new Set(routing.relayDomains.map((domain) => domain.toLowerCase()));
-  return (address) => {
+  return (address, sender) => {
     if (address === "") return nullAddress;
     const parts = splitAddress(address, routing.myorigin);
     if (parts === undefined) return badSyntax;
-    const byClass = classDestination(parts.domain, { routing, local, relay });
     try {
+      const byClass = classDestination(parts.domain, sender, { routing, local, relay, onTrouble });
       const found = lookupTransport(parts, routing);
       const chosen = found === undefined ? byClass : override(byClass, found, parts.domain);
       return isServed(chosen, routing) ? chosen : unavailable;
     } catch (error) {
-      onTrouble(error);
+      onTrouble(error instanceof Error ? error.message : String(error));
       return resolverFailure;
     }
   };
@@ -103,14 +109,24 @@ type Classes = {
   readonly routing: Routing;
   readonly local: ReadonlySet<string>;
   readonly relay: ReadonlySet<string>;
+  readonly onTrouble: (text: string) => void;
 };
 
 /** An explicit next hop in a transport parameter beats relayhost (rewriting-and-checks.md §6.3). */
-function classDestination(domain: string, { routing, local, relay }: Classes): Destination {
+function classDestination(domain: string, sender: string, classes: Classes): Destination {
+  const { routing, local, relay, onTrouble } = classes;
   if (local.has(domain)) return parseTransport(routing.localTransport, domain);
-  const nexthop = routing.relayhost === "" ? domain : routing.relayhost;
-  const transport = isInDomains(domain, relay) ? routing.relayTransport : routing.defaultTransport;
-  return parseTransport(transport, nexthop);
+  const chosenBy = (table: RoutingTable, parameterName: string) =>
+    table.isEmpty
+      ? undefined
+      : lookupSender(sender, { ...routing, table, parameterName, local, onTrouble });
+  const transport = isInDomains(domain, relay)
+    ? routing.relayTransport
+    : (chosenBy(routing.senderTransports, "sender_dependent_default_transport_maps") ??
+      routing.defaultTransport);
+  const relayhost =
+    chosenBy(routing.senderRelayhosts, "sender_dependent_relayhost_maps") ?? routing.relayhost;
+  return parseTransport(transport, relayhost === "" ? domain : relayhost);
 }
 
 /** relay_domains covers subdomains (postconf(5) parent_domain_matches_subdomains). */
@@ -169,7 +185,10 @@ function override(current: Destination, found: string, domain: string): Destinat
   return parseTransport(found, domain);
 }
 
+/** Transports without a worker (S18): the scheduler itself says what becomes of their mail. */
+const servedByScheduler: ReadonlySet<string> = new Set(["error", "retry", "discard"]);
+
 function isServed(destination: Destination, routing: Routing): boolean {
   const name = destination.transport;
-  return name === "error" || name === "retry" || routing.transports.has(name);
+  return servedByScheduler.has(name) || routing.transports.has(name);
 }

@@ -19,7 +19,12 @@ const rules = {
   isDoubleBounce: (address: string) => address === "double-bounce@here.example",
 };
 
-const plain = { contentFilter: "", isForceExpired: false, isFlushed: false };
+const plain = {
+  sender: "s@here.example",
+  contentFilter: "",
+  isForceExpired: false,
+  isFlushed: false,
+};
 
 function groupRecipients(of: readonly StoredRecipient[], by: GroupingRules, message = plain) {
   return groupAll(of, message, by, () => undefined);
@@ -72,6 +77,51 @@ describe("groupRecipients", () => {
       groups.map((group) => group.recipients.map(({ number }) => number)),
       [[2, 0, 1]],
     );
+  });
+
+  it("S16 counts next hops of one site as one destination, with a request for each", () => {
+    const siteOf = ({ nexthop }: Destination) =>
+      nexthop === "z.example" ? undefined : "mx:mx.example";
+    const { groups } = groupRecipients(
+      recipients("a@y.example", "b@x.example", "c@Y.example", "d@z.example", "e@x.example"),
+      { ...rules, siteOf },
+    );
+    assert.deepEqual(
+      groups.map((group) => [
+        group.queueName,
+        group.destination.nexthop,
+        group.recipients.map(({ number }) => number),
+      ]),
+      [
+        ["smtp:mx:mx.example", "x.example", [1, 4]],
+        ["smtp:mx:mx.example", "y.example", [0, 2]],
+        ["smtp:z.example", "z.example", [3]],
+      ],
+    );
+    assert.deepEqual(
+      groups.map(({ destination: { site } }) => site),
+      ["mx:mx.example", "mx:mx.example", undefined],
+    );
+  });
+
+  it("S16 knows no sites where limits are kept per recipient", () => {
+    const { groups } = groupRecipients(recipients("a@x.example"), {
+      ...rules,
+      recipientLimit: () => 1,
+      siteOf: () => "mx:mx.example",
+    });
+    assert.equal(groups[0]?.queueName, "smtp:a@x.example");
+    assert.equal(groups[0]?.destination.site, undefined);
+  });
+
+  it("R22 resolves for the sender of the message", () => {
+    const senders: string[] = [];
+    const resolve = (address: string, sender: string): Destination => {
+      senders.push(sender);
+      return toDomain(address);
+    };
+    groupRecipients(recipients("a@x.example"), { ...rules, resolve });
+    assert.deepEqual(senders, ["s@here.example"]);
   });
 
   it("S16 counts limits per recipient, without its extension, when the recipient limit is 1", () => {

@@ -2,9 +2,10 @@
  * From the recipients of one message to its delivery requests.
  *
  * Each recipient is resolved; then they are sorted so that one domain is contiguous, put under the name of their
- * destination, and cut into requests of at most the recipient limit, which can be delivered in parallel. Recipients
- * that need no worker come out as outcomes instead: those of the transports that qmgr serves itself (error, retry),
- * of transports that only a flush delivers to, and of destinations that are suspended.
+ * destination, and cut into requests of at most the recipient limit, which can be delivered in parallel. Next hops
+ * of one site count as one destination; each request is for one next hop nevertheless. Recipients that need no worker
+ * come out as outcomes instead: those of the transports that qmgr serves itself (error, retry, discard), of transports
+ * that only a flush delivers to, and of destinations that are suspended.
  *
  * Departs: a redirect of the whole message is carried out by cleanup, which replaces the recipients (S15).
  *
@@ -12,7 +13,7 @@
  */
 import { queueName } from "@postmq/routing";
 import type { NamingRules, Resolver } from "@postmq/routing";
-import { enhancedStatus } from "@postmq/vocabulary";
+import { destinationKey, enhancedStatus } from "@postmq/vocabulary";
 import type { Destination, RecipientOutcome, StoredRecipient } from "@postmq/vocabulary";
 import { localOutcome } from "./local-transport.ts";
 import type { LocalOutcome } from "./local-transport.ts";
@@ -20,6 +21,8 @@ import type { Suspension } from "./scheduler/destination.ts";
 
 export type GroupingRules = NamingRules & {
   readonly resolve: Resolver;
+  /** The site at which a next hop counts, as far as it is known now; absent: each counts by itself. */
+  readonly siteOf?: (destination: Destination) => string | undefined;
   /** soft_bounce: what would fail here is deferred instead (D13). */
   readonly softBounce: boolean;
   /** defer_transports: only a flush delivers to these (S36). */
@@ -30,6 +33,7 @@ export type GroupingRules = NamingRules & {
 
 /** What of a message decides where its recipients go. */
 export type GroupedMessage = {
+  readonly sender: string;
   /** transport:nexthop of a content filter for all of them, or "". */
   readonly contentFilter: string;
   /** An operator wants it returned, not tried. */
@@ -70,7 +74,7 @@ export function groupRecipients(
   const decided: DecidedRecipient[] = [];
   const routed: Routed[] = [];
   for (const recipient of recipients) {
-    const destination = destinationOf(recipient.address, message, rules);
+    const destination = atSite(destinationOf(recipient.address, message, rules), rules);
     const name = queueName(recipient.address, destination, rules);
     const suspension = suspensionOf(destination, name);
     const outcome =
@@ -103,16 +107,26 @@ type Routed = {
   readonly queueName: string;
 };
 
-function destinationOf(
+/** Where an address goes, whatever that counts as. */
+export function destinationOf(
   address: string,
-  { contentFilter }: GroupedMessage,
-  rules: GroupingRules,
+  { contentFilter, sender }: Pick<GroupedMessage, "contentFilter" | "sender">,
+  rules: Pick<GroupingRules, "resolve">,
 ): Destination {
-  if (contentFilter === "") return rules.resolve(address);
+  if (contentFilter === "") return rules.resolve(address, sender);
   const colon = contentFilter.indexOf(":");
   const transport = colon < 0 ? contentFilter : contentFilter.slice(0, colon);
   const nexthop = colon < 0 ? "" : contentFilter.slice(colon + 1);
-  return nexthop === "" ? { ...rules.resolve(address), transport } : { transport, nexthop };
+  return nexthop === "" ? { ...rules.resolve(address, sender), transport } : { transport, nexthop };
+}
+
+/** Where limits are kept per recipient, sites have none. */
+function atSite(destination: Destination, rules: GroupingRules): Destination {
+  if (rules.siteOf === undefined || rules.recipientLimit(destination.transport) === 1) {
+    return destination;
+  }
+  const site = rules.siteOf(destination);
+  return site === undefined ? destination : { ...destination, site };
 }
 
 /** In the order of S15. */
@@ -155,9 +169,15 @@ function byDestination(a: Routed, b: Routed): number {
   return (
     compare(a.destination.transport, b.destination.transport) ||
     compare(a.queueName, b.queueName) ||
+    compareNexthops(a.destination, b.destination) ||
     compare(domainOf(a.recipient.address), domainOf(b.recipient.address)) ||
     compare(a.recipient.address, b.recipient.address)
   );
+}
+
+/** Of destinations of one name: those of a site differ in their next hops. */
+function compareNexthops(a: Destination, b: Destination): number {
+  return a.site === undefined ? 0 : compare(a.nexthop.toLowerCase(), b.nexthop.toLowerCase());
 }
 
 function compare(a: string, b: string): number {
@@ -176,8 +196,13 @@ function cut(routed: readonly Routed[], rules: GroupingRules): readonly RequestG
     const last = groups.at(-1);
     const limit = rules.recipientLimit(destination.transport);
     const hasRoom = limit === 0 || (last?.recipients.length ?? 0) < limit;
-    if (last !== undefined && last.queueName === name && hasRoom) last.recipients.push(recipient);
+    const isSame = last?.queueName === name && isOneNexthop(last.destination, destination);
+    if (last !== undefined && isSame && hasRoom) last.recipients.push(recipient);
     else groups.push({ destination, queueName: name, recipients: [recipient] });
   }
   return groups;
+}
+
+function isOneNexthop(a: Destination, b: Destination): boolean {
+  return a.site === undefined || destinationKey(a) === destinationKey(b);
 }

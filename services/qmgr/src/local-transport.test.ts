@@ -22,6 +22,16 @@ describe("localOutcome", () => {
     );
   });
 
+  it("S18 counts what goes to discard as sent, with the next hop as reason", () => {
+    for (const softBounce of [false, true]) {
+      assert.deepEqual(localOutcome({ transport: "discard", nexthop: "not wanted" }, softBounce), {
+        kind: "sent",
+        status: "2.0.0",
+        reason: "not wanted",
+      });
+    }
+  });
+
   it("leaves every other transport to the workers", () => {
     assert.equal(localOutcome({ transport: "smtp", nexthop: "example.com" }, false), undefined);
   });

@@ -1,10 +1,10 @@
 /**
- * The transports that qmgr serves itself: `error` fails its recipients, `retry` defers them. No connection is made
- * and no worker is asked, so that mass failure or deferral does not hold up delivery.
+ * The transports that qmgr serves itself: `error` fails its recipients, `retry` defers them, `discard` counts them as
+ * sent. No connection is made and no worker is asked, so that mass failure or deferral does not hold up delivery.
  *
- * Their next hop is the text of the outcome, led by a status code: `error:5.1.1 no such user`.
+ * Their next hop is the text of the outcome; for error and retry led by a status code: `error:5.1.1 no such user`.
  *
- * Source: spec S18; error(8).
+ * Source: spec S18; error(8), discard(8).
  */
 import { enhancedStatus, parseEnhancedStatus } from "@postmq/vocabulary";
 import type { Destination, EnhancedStatus } from "@postmq/vocabulary";
@@ -35,6 +35,9 @@ export function localOutcome(
   }
   if (destination.transport === "retry") {
     return { kind: "deferred", ...splitStatus(destination.nexthop, "4") };
+  }
+  if (destination.transport === "discard") {
+    return { kind: "sent", status: enhancedStatus("2.0.0"), reason: destination.nexthop };
   }
   return undefined;
 }

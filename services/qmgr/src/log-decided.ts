@@ -1,4 +1,4 @@
-/** Log lines of recipients that the transports error and retry decided about. Source: spec S18; delivery.md §8, D13. */
+/** Log lines of recipients that the scheduler itself decided about. Source: spec S15, S18; delivery.md §8, D13, D28. */
 import { logDelivery } from "@postmq/observability";
 import type { Log, LoggedStatus } from "@postmq/observability";
 import type { DecidedOutcomes } from "./active-queue.ts";
@@ -30,5 +30,5 @@ export function logDecided(
 
 function loggedStatus(outcome: DecidedRecipient): LoggedStatus {
   if (outcome.isSoftBounce) return "SOFTBOUNCE";
-  return outcome.kind === "failed" ? "bounced" : "deferred";
+  return outcome.kind === "failed" ? "bounced" : outcome.kind;
 }

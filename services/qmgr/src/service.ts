@@ -34,9 +34,7 @@ const reportTimeoutMs = 60_000;
 export async function startQmgr(context: ServiceContext): Promise<Service> {
   const { parameters, store, log, metrics } = context;
   for (const warning of oddSettings(parameters)) log.warning(warning);
-  const resolve = await openRouting(parameters, (error) =>
-    log.warning(`transport_maps: ${error instanceof Error ? error.message : String(error)}`),
-  );
+  const resolve = await openRouting(parameters, (text) => log.warning(text));
   const meters = openMeters(metrics);
   const leadership = store.leadership();
   const scheduling = store.scheduling();

@@ -36,9 +36,7 @@ async function openAdministration(
   looking: ReturnType<typeof store.looking>,
 ): Promise<HttpServer | undefined> {
   if (parameters.showq_listen === "") return undefined;
-  const resolve = await openRouting(parameters, (error) =>
-    log.warning(`transport_maps: ${error instanceof Error ? error.message : String(error)}`),
-  );
+  const resolve = await openRouting(parameters, (text) => log.warning(text));
   return await openHttpServer({
     listen: parameters.showq_listen,
     listenParameter: "showq_listen",
