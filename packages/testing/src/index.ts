@@ -1,6 +1,9 @@
 export { ByteReader, ConnectionEnded, stuff, unstuff } from "./byte-reader.ts";
 export { Child, run } from "./child-process.ts";
 export type { ChildExit, ChildOptions, Finished } from "./child-process.ts";
+export { FakeDnsServer } from "./fake-dns-server.ts";
+export type { DecideDns, FakeDnsOptions, FakeDnsQuestion } from "./fake-dns-server.ts";
+export type { DnsTrouble, DnsZone, FakeDnsReply } from "./dns-zone.ts";
 export { FakeSmtpServer } from "./fake-smtp-server.ts";
 export type { FakeSmtpOptions, ReceivedMessage } from "./fake-smtp-server.ts";
 export { smtpStages } from "./fake-smtp-stages.ts";
