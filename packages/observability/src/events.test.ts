@@ -176,6 +176,11 @@ describe("events", () => {
       textOf((log) => logPickup(log, id, { uid: 1000, sender: "a@b" })),
       "QID: uid=1000 from=<a@b>",
     );
+    let written = "";
+    const write = (lines: string) => void (written += lines);
+    const cleanup = openLog({ syslogName: "postfix", service: "cleanup", write });
+    logPickup(cleanup, id, { uid: undefined, sender: "a@b" });
+    assert.match(written, /^\S+ \S+ postfix\/pickup\[\d+\]: \w+: uid=unknown from=<a@b>\n$/);
     assert.equal(
       textOf((log) => logNotification(log, { id, to: "sender", kind: "non-delivery", reportId })),
       `QID: sender non-delivery notification: ${reportId}`,

@@ -197,15 +197,19 @@ export function logClient(
   log.info(`client=${clientText(client)}${sasl}`, id);
 }
 
-/** pickup took a message that did not come by SMTP. */
+/**
+ * A message that did not come by SMTP was taken up. Postfix's pickup says so, and so do we in its name, whichever
+ * service does it: log readers count these lines, and those of smtpd, as mail received.
+ */
 export function logPickup(
   log: Log,
   id: QueueId,
   event: { readonly uid: number | undefined; readonly sender: string },
 ): void {
   const { uid, sender } = event;
-  if (log.record === undefined) log.info(`uid=${uid ?? "unknown"} from=<${sender}>`, id);
-  else log.record({ event: "pickup", uid, from: sender }, id);
+  const named = log.inNameOf?.("pickup") ?? log;
+  if (named.record === undefined) named.info(`uid=${uid ?? "unknown"} from=<${sender}>`, id);
+  else named.record({ event: "pickup", uid, from: sender }, id);
 }
 
 /** smtpd refused a command. `id` is absent before a message has one. */

@@ -23,6 +23,8 @@ export type Log = {
   error(text: string, id?: QueueId): void;
   /** Only a log that wants fields instead of a text has it: nobody else pays for them. */
   record?(event: LogEvent, id?: QueueId): void;
+  /** The same log for lines that readers look for under another service's name. */
+  inNameOf?(service: string): Log;
 };
 
 /** The log's formats; parameter log_format. */
@@ -50,9 +52,16 @@ export type LogOptions = {
 export function openLog(options: LogOptions): Log {
   const time = isoClock(options.nowMs ?? Date.now);
   const write = options.write ?? openStandardOutput();
-  return options.format === "json"
-    ? openJsonLog(options, write, time)
-    : openTextLog(options, write, time);
+  const logs = new Map<string, Log>();
+  const inNameOf = (service: string): Log => {
+    const known = logs.get(service);
+    if (known !== undefined) return known;
+    const open = options.format === "json" ? openJsonLog : openTextLog;
+    const log = { ...open({ ...options, service }, write, time), inNameOf };
+    logs.set(service, log);
+    return log;
+  };
+  return inNameOf(options.service);
 }
 
 type Write = (lines: string) => void;

@@ -101,7 +101,7 @@ function logDecision(
   decision: Extract<Decision, { action: "release" }>,
 ): void {
   const { origin, client } = opened.envelope;
-  if (origin === "sendmail") {
+  if (origin === "sendmail" || origin === "http") {
     logPickup(log, opened.id, { uid: client?.uid, sender: decision.envelope.sender });
   }
   if (decision.messageId !== undefined) logMessageId(log, opened.id, decision.messageId);

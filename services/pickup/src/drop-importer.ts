@@ -24,7 +24,6 @@ import {
 } from "@postmq/drop-directory";
 import type { DroppedFile, DroppedMessage } from "@postmq/drop-directory";
 import { LineEndNormaliser, parseAddress } from "@postmq/mail-format";
-import { logPickup } from "@postmq/observability";
 import type { Log } from "@postmq/observability";
 import type { CommitAnswer, FinishedContent, Intake } from "@postmq/queue-store";
 import { isPostmqError, PostmqError } from "@postmq/vocabulary";
@@ -75,7 +74,7 @@ async function importSafely(id: QueueId, options: DropImporterOptions): Promise<
 }
 
 async function importOne(id: QueueId, options: DropImporterOptions): Promise<void> {
-  const { directory, intake, log } = options;
+  const { directory, intake } = options;
   await using file = await openDropped(directory, id);
   if (file === undefined) return;
   assertAcceptable(file, options.maxBytes);
@@ -83,8 +82,6 @@ async function importOne(id: QueueId, options: DropImporterOptions): Promise<voi
   if (answer === "gone") return;
   await removeDropped(directory, id);
   await intake.forgetTaken(id);
-  const { envelope } = file.message;
-  logPickup(log, id, { uid: envelope.client?.uid, sender: envelope.sender });
   options.onTaken?.();
 }
 
