@@ -1,3 +1,5 @@
+export { destinationOf } from "./destination-of.ts";
+export type { RoutingRules } from "./destination-of.ts";
 export { openRouting } from "./open-routing.ts";
 export { queueName } from "./queue-name.ts";
 export type { NamingRules } from "./queue-name.ts";

@@ -11,18 +11,15 @@
  *
  * Source: spec S14 to S18; Postfix src/qmgr/qmgr_message.c qmgr_message_resolve, qmgr_message_sort.
  */
-import { queueName } from "@postmq/routing";
-import type { NamingRules, Resolver } from "@postmq/routing";
+import { destinationOf, queueName } from "@postmq/routing";
+import type { RoutingRules } from "@postmq/routing";
 import { destinationKey, enhancedStatus } from "@postmq/vocabulary";
 import type { Destination, RecipientOutcome, StoredRecipient } from "@postmq/vocabulary";
 import { localOutcome } from "./local-transport.ts";
 import type { LocalOutcome } from "./local-transport.ts";
 import type { Suspension } from "./scheduler/destination.ts";
 
-export type GroupingRules = NamingRules & {
-  readonly resolve: Resolver;
-  /** The site at which a next hop counts, as far as it is known now; absent: each counts by itself. */
-  readonly siteOf?: (destination: Destination) => string | undefined;
+export type GroupingRules = RoutingRules & {
   /** soft_bounce: what would fail here is deferred instead (D13). */
   readonly softBounce: boolean;
   /** defer_transports: only a flush delivers to these (S36). */
@@ -74,7 +71,7 @@ export function groupRecipients(
   const decided: DecidedRecipient[] = [];
   const routed: Routed[] = [];
   for (const recipient of recipients) {
-    const destination = atSite(destinationOf(recipient.address, message, rules), rules);
+    const destination = destinationOf(recipient.address, message, rules);
     const name = queueName(recipient.address, destination, rules);
     const suspension = suspensionOf(destination, name);
     const outcome =
@@ -106,28 +103,6 @@ type Routed = {
   readonly destination: Destination;
   readonly queueName: string;
 };
-
-/** Where an address goes, whatever that counts as. */
-export function destinationOf(
-  address: string,
-  { contentFilter, sender }: Pick<GroupedMessage, "contentFilter" | "sender">,
-  rules: Pick<GroupingRules, "resolve">,
-): Destination {
-  if (contentFilter === "") return rules.resolve(address, sender);
-  const colon = contentFilter.indexOf(":");
-  const transport = colon < 0 ? contentFilter : contentFilter.slice(0, colon);
-  const nexthop = colon < 0 ? "" : contentFilter.slice(colon + 1);
-  return nexthop === "" ? { ...rules.resolve(address, sender), transport } : { transport, nexthop };
-}
-
-/** Where limits are kept per recipient, sites have none. */
-function atSite(destination: Destination, rules: GroupingRules): Destination {
-  if (rules.siteOf === undefined || rules.recipientLimit(destination.transport) === 1) {
-    return destination;
-  }
-  const site = rules.siteOf(destination);
-  return site === undefined ? destination : { ...destination, site };
-}
 
 /** In the order of S15. */
 function decideAtOnce(

@@ -8,6 +8,7 @@
  */
 import { explain, whileReachable } from "@postmq/queue-admin";
 import type { ListedMessage, Looking, Store } from "@postmq/queue-store";
+import type { RoutingRules, Sites } from "@postmq/routing";
 import { sendProblem } from "@postmq/service-kit";
 import type { NeedsScope } from "@postmq/service-kit";
 import { parseQueueId } from "@postmq/vocabulary";
@@ -15,13 +16,14 @@ import type { FastifyInstance, FastifyReply } from "fastify";
 
 import { explainView } from "./explain-view.ts";
 import { destinationsOf, withReports } from "./message-destinations.ts";
-import type { RoutingRules } from "./message-destinations.ts";
 import { assertEmpty } from "./queue-query.ts";
 
 export type ExplainRouteOptions = {
   readonly store: Store;
   readonly looking: Looking;
   readonly rules: RoutingRules;
+  /** Looks up the sites at which next hops count; absent: they count by themselves. */
+  readonly sites?: Pick<Sites, "prepare"> | undefined;
   /** defer_transports. */
   readonly deferTransports: readonly string[];
 };
@@ -58,9 +60,12 @@ async function sendExplanation(
 
 async function explanation(
   message: ListedMessage,
-  { store, looking, rules, deferTransports }: ExplainRouteOptions,
+  { store, looking, rules, sites, deferTransports }: ExplainRouteOptions,
 ): Promise<object> {
-  const destinations = destinationsOf(message.recipients, rules);
+  if (sites !== undefined) {
+    await sites.prepare(destinationsOf(message, rules).map(({ destination }) => destination));
+  }
+  const destinations = destinationsOf(message, rules);
   const [openRequests, scheduler, reports] = await Promise.all([
     looking.openRequests(message.id),
     looking.scheduler(),

@@ -25,13 +25,16 @@ describe("destinationsOf", () => {
   it("S16 names each destination of undone recipients once, per recipient where requests carry one", () => {
     const todo = { kind: "todo" } as const;
     const found = destinationsOf(
-      [
-        recipient(0, "a@Far.example", todo),
-        recipient(1, "Joe+x@slow.example", todo),
-        recipient(2, "b@far.example", todo),
-        recipient(3, "c@gone.example", failed),
-        recipient(4, "al@slow.example", todo),
-      ],
+      {
+        envelope: { sender: "s@here.example" },
+        recipients: [
+          recipient(0, "a@Far.example", todo),
+          recipient(1, "Joe+x@slow.example", todo),
+          recipient(2, "b@far.example", todo),
+          recipient(3, "c@gone.example", failed),
+          recipient(4, "al@slow.example", todo),
+        ],
+      },
       rules,
     );
     assert.deepEqual(

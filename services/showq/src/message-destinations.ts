@@ -8,21 +8,24 @@
  */
 import type { MessageDestination } from "@postmq/queue-admin";
 import type { DestinationReport } from "@postmq/queue-store";
-import { queueName } from "@postmq/routing";
-import type { NamingRules, Resolver } from "@postmq/routing";
-import type { Destination, StoredRecipient } from "@postmq/vocabulary";
+import { destinationOf, queueName } from "@postmq/routing";
+import type { RoutingRules } from "@postmq/routing";
+import type { Destination, Envelope, StoredRecipient } from "@postmq/vocabulary";
 
-export type RoutingRules = NamingRules & { readonly resolve: Resolver };
+export type RoutedMessage = {
+  readonly recipients: readonly StoredRecipient[];
+  readonly envelope: Pick<Envelope, "sender" | "contentFilter">;
+};
 
 /** Groups by name, in the order of their first recipients. Recipients that wait for a report go nowhere. */
 export function destinationsOf(
-  recipients: readonly StoredRecipient[],
+  { recipients, envelope }: RoutedMessage,
   rules: RoutingRules,
 ): readonly MessageDestination[] {
   const byName = new Map<string, { destination: Destination; recipients: StoredRecipient[] }>();
   for (const recipient of recipients) {
     if (recipient.state.kind !== "todo" && recipient.state.kind !== "deferred") continue;
-    const destination = rules.resolve(recipient.address);
+    const destination = destinationOf(recipient.address, envelope, rules);
     const name = queueName(recipient.address, destination, rules);
     const known = byName.get(name);
     if (known === undefined) byName.set(name, { destination, recipients: [recipient] });

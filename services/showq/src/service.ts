@@ -2,14 +2,13 @@
 import { parseTransports, transportParameter } from "@postmq/config";
 import type { Parameters } from "@postmq/config";
 import { openRouting } from "@postmq/routing";
-import type { Resolver } from "@postmq/routing";
+import type { Resolver, RoutingRules } from "@postmq/routing";
 import { openHttpServer } from "@postmq/service-kit";
 import type { HttpServer, Service, ServiceContext } from "@postmq/service-kit";
 
 import { declareDestinationMetrics } from "./destination-metrics.ts";
 import { destinationRoutes } from "./destination-routes.ts";
 import { explainRoute } from "./explain-route.ts";
-import type { RoutingRules } from "./message-destinations.ts";
 import { queueRoutes } from "./queue-routes.ts";
 import { declareQueueMetrics } from "./queue-metrics.ts";
 
