@@ -160,6 +160,7 @@ function reportPending({ owedReport, undoneRecipients }: ListedMessage): Reason 
     failure: "of failure",
     expired: "that it is given up",
     delay: "that it is delayed",
+    success: "that it was delivered",
   }[owedReport ?? "failure"];
   return {
     cause: "report-pending",

@@ -4,7 +4,7 @@
 
   KEYS  records   ARGV prefix, claim, heartbeat ms, then per request: id, number, generation
   Returns, per request: {'claimed', transport, nexthop, site or '', arrival, entered active, created, envelope, content, size,
-          chunks, {number, value, state …}, content if it fits in one chunk or ''} |
+          chunks, {number, value, state …}, content if it fits in one chunk or '', wd} |
           {'stale'} ended or rung afresh | {'busy'} another claim stands, alive or not (only the leader reaps) |
           {'unreadable'} claimed, but the message or its content is not as it should be
   Safe to repeat: a claim already ours is ours. The worker's heartbeat is renewed here, so that no claim is born dead.
@@ -35,7 +35,7 @@ end
 
 local function claim_one(id, number, generation)
   local key = record_key(id)
-  local v = redis.pcall('HMGET', key, 'R' .. number, 'at', 'qe', 'ct', 'e', 'c', 'sz', 'ch', 'rr', 'rg', 'q', '0', 's0')
+  local v = redis.pcall('HMGET', key, 'R' .. number, 'at', 'qe', 'ct', 'e', 'c', 'sz', 'ch', 'rr', 'rg', 'q', '0', 's0', 'wd')
   if v.err or not v[1] then return { 'stale' } end
   local request = parse_request(v[1])
   if not request or request.generation ~= generation then return { 'stale' } end
@@ -53,7 +53,7 @@ local function claim_one(id, number, generation)
   local recipients = todo_recipients(id, request.recipients, v[9], v[10], v[12], v[13])
   if not recipients then return { 'unreadable' } end
   return { 'claimed', request.transport, request.nexthop, request.site, v[2], v[3], v[4], v[5], content, v[7], v[8],
-    recipients, inline }
+    recipients, inline, v[14] or '' }
 end
 
 local answers = {}

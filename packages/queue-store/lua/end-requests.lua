@@ -2,9 +2,11 @@
 --[[
   end-requests: record outcomes, which are facts, and end requests, which counts only from their claim and generation.
 
-  KEYS  records   ARGV prefix, claim, then per result: id, number, generation, end ('tried' | 'putBack' | 'unreadable'),
-                  feedback, status, reason, sent, deferred, failed, number of outcomes, then each: recipient, kind, text
-  Returns, per result: 1 ended | 0 the request was not ours any more | -1 the message is gone (nothing is made anew)
+  KEYS  records   ARGV prefix, claim, then per result: id, number, generation, end ('tried' | 'putBack' | 'unreadable', or
+                  'goesOn': outcomes of a request that has not ended; the leader hears of them with its end), feedback,
+                  status, reason, sent, deferred, failed, those sent that owe a report, number of outcomes, then each:
+                  recipient, kind, text
+  Returns, per result: 1 ended | 0 it goes on, or was not ours any more | -1 the message is gone (nothing is made anew)
   Safe to repeat.
   Source: DESIGN §3 "Outcomes are facts"; spec Q3.
 ]]
@@ -15,9 +17,9 @@
 local claim, answers, i = ARGV[2], {}, 3
 while i <= #ARGV do
   local id, number, generation, how = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local outcomes, count = {}, tonumber(ARGV[i + 10])
+  local outcomes, count, goes_on = {}, tonumber(ARGV[i + 11]), how == 'goesOn'
   for k = 1, count do
-    local at = i + 11 + (k - 1) * 3
+    local at = i + 12 + (k - 1) * 3
     outcomes[k] = { ARGV[at], ARGV[at + 1], ARGV[at + 2] }
   end
   local key, count_kept = record_key(id), count
@@ -30,24 +32,24 @@ while i <= #ARGV do
       -- Damaged meanwhile: its neighbours' outcomes must not wait for it.
       how, outcomes, count_kept = 'unreadable', {}, 0
     end
-    local request = parse_request(v[11] or '')
+    local request = not goes_on and parse_request(v[13] or '')
     local fields = count_kept > 0 and record_outcomes(id, outcomes, v) or {}
     if request and request.generation == generation and request.claim == claim then
       call('HDEL', key, 'R' .. number)
       fields[#fields + 1] = 'o'
-      fields[#fields + 1] = drop_open(v[12], number)
+      fields[#fields + 1] = drop_open(v[14], number)
       fields[#fields + 1] = 'la'
       fields[#fields + 1] = digits(now_ms)
       answer = 1
     end
     call_long('HSET', key, fields, 6000)
   end
-  if answer ~= 0 then
+  if answer ~= 0 and not goes_on then
     tell_leader('ended', id, number, generation, how, ARGV[i + 7], ARGV[i + 8], ARGV[i + 9], ARGV[i + 4],
-      ARGV[i + 5], ARGV[i + 6])
+      ARGV[i + 5], ARGV[i + 6], '', ARGV[i + 10])
   end
   answers[#answers + 1] = answer
-  i = i + 11 + count * 3
+  i = i + 12 + count * 3
 end
 flush_indexes()
 flush_events()

@@ -7,7 +7,7 @@
           most recipients of all together or '', those read of each even then, entered before ms or '', in-flow tokens in all
   Returns, per message: {id, generation, arrival, created, envelope, size, n, u, fl, attempts, crashes, fin, next,
           {number, value, state …}, {request number, request …}, 1 if more may be there at once, x, wd, ut, as whose surplus
-          it waited}; or {id, reason} for one moved to corrupt, or {id} for one that is in another queue.
+          it waited, su}; or {id, reason} for one moved to corrupt, or {id} for one that is in another queue.
   The ids stand in `opening` until the next import or close-import: a leader that dies over them leaves a count, and
   such a message is then imported alone (DESIGN §3, "opened, not closed").
   Ends or renews `looking`: see include/opening. Each of incoming gives an in-flow token back, the end of the scan all.
@@ -95,7 +95,7 @@ local is_cut = false
 for _, id in ipairs(ids) do
   local key = record_key(id)
   local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'ct', 'e', 'sz', 'n', 'u', 'fl', 'a', 'cr', 'oc', 'fin', 'sd',
-    'ds', 'lg', 'rr', 'rg', 'o', '0', 's0', 'x', 'wd', 'ut', 'sp')
+    'ds', 'lg', 'rr', 'rg', 'o', '0', 's0', 'x', 'wd', 'ut', 'sp', 'su')
   -- The record is the truth: an index that says otherwise is mended.
   local is_elsewhere = not v.err and v[1] and v[1] ~= from
   local why
@@ -145,7 +145,7 @@ for _, id in ipairs(ids) do
     opening[#opening + 1] = id
     last = { id, generation, v[3], v[4], v[5], v[6], v[7], v[8], v[9] or '0', v[10] or '0',
       v[11] or '0', v[13] or '', digits(next_number), recipients, open_requests(key, v[19]), suspect and 1 or 0,
-      v[22] or '', v[23] or '', v[24] or '', v[25] or '' }
+      v[22] or '', v[23] or '', v[24] or '', v[25] or '', v[26] or '0' }
     imported[#imported + 1] = last
     if suspect then
       is_cut = true

@@ -3,7 +3,7 @@
   open-message: claim a message in maildrop for cleanup, or one whose report is owed for bounce.
 
   KEYS[1] record   ARGV prefix, id, kind ('clean' | 'report'), claim, heartbeat ms, alone ('1': nothing else is open in the caller), crash limit
-  Returns {'opened', generation, arrival, envelope, content, size, chunks, n, rr, rg, report kind, failed and undone} |
+  Returns {'opened', generation, arrival, envelope, content, size, chunks, n, rr, sr, report kind, counts: fl, u and su} |
           {'busy'} | {'stale'} | {'alone'}: open it again with nothing else open | {'limit'}: it crashed too often |
           {'unreadable'}: the key is no record
   The caller's own claim is left over from an attempt that ended without an answer: it is at work on each message once.
@@ -15,7 +15,7 @@
 local id, kind, claim, hold, alone, limit =
   ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1', tonumber(ARGV[7])
 local key = record_key(id)
-local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'e', 'c', 'sz', 'ch', 'n', 'rr', 'rg', 'cl', 'cc', 'bw', 'fl', 'u')
+local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'e', 'c', 'sz', 'ch', 'n', 'rr', 'sr', 'cl', 'cc', 'bw', 'fl', 'u', 'su')
 if v.err then return { 'unreadable' } end
 if not v[1] then return { 'stale' } end
 if kind == 'clean' and v[1] ~= 'maildrop' then return { 'stale' } end
@@ -34,4 +34,4 @@ if crashes > 0 and not alone then return { 'alone' } end
 call('SET', P .. ':w:' .. claim, '1', 'PX', hold)
 call('HSET', key, 'cl', claim)
 return { 'opened', v[2], v[3], v[4] or '', v[5] or id, v[6], v[7], v[8], v[9] or '0', v[10] or '0', v[13] or '',
-  (v[14] or '0') .. ' ' .. (v[15] or '0') }
+  (v[14] or '0') .. ' ' .. (v[15] or '0') .. ' ' .. (v[16] or '0') }

@@ -4,7 +4,7 @@
 
   KEYS  records   ARGV prefix, most recipients of each, then ids
   Returns, per id: {} when it is gone, {id, 'unreadable', why} when its key is no record, else
-          {id, queue, arrival, created, size, envelope, x, attempts, last attempt, due, u, n, why, rr,
+          {id, queue, arrival, created, size, envelope, x, attempts, last attempt, due, u, n, why,
            {number, value, state …} of those not done, kind of the report that is owed, '1' for a surplus}
 ]]
 -- @include base
@@ -41,7 +41,7 @@ for i = 3, #ARGV do
     answers[#answers + 1] = {}
   else
     answers[#answers + 1] = { id, v[1], v[2], v[3], v[4], v[5], v[6] or '', v[7] or '0', v[8] or '', v[9] or '',
-      v[10], v[11], why, v[12] or '0', undone(id, tonumber(v[11]) or 0, v[12], v[13]),
+      v[10], v[11], why, undone(id, tonumber(v[11]) or 0, v[12], v[13]),
       v[14] or '', v[15] and v[1] == 'deferred' and '1' or '' }
   end
 end

@@ -3,14 +3,14 @@
   read-recipients: recipients of a message with their states, from a number on.
 
   KEYS[1] record   ARGV prefix, id, from, limit, which ('undone' | 'unreported' | 'owed': undone or unreported |
-  'deferred': those that an attempt left undone | 'all')
+  'deferred': those that an attempt left undone | 'succeeded': those whose success report is owed | 'all')
   Returns {next number, {number, value, state or '', number, value, state …}}, or {-1} when there is no record.
   Source: DESIGN §3.
 ]]
 -- @include base
 -- @include records
 local id, from, limit, which = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local v = call('HMGET', record_key(id), 'n', 'rr', 'rg')
+local v = call('HMGET', record_key(id), 'n', 'rr', 'rg', 'sr')
 if not v[1] then return { -1, {} } end
 local total, found, number = tonumber(v[1]), {}, from
 local looked = 0
@@ -29,7 +29,8 @@ while number < total and #found < limit * 3 and looked < 5000 do
       local done, unreported = is_done(state, v[2])
       if which == 'all' or (which == 'undone' and not done) or (which == 'unreported' and unreported)
         or (which == 'owed' and (not done or unreported))
-        or (which == 'deferred' and state and string.sub(state, 1, 1) == 't') then
+        or (which == 'deferred' and state and string.sub(state, 1, 1) == 't')
+        or (which == 'succeeded' and owes_success(state, v[4])) then
         found[#found + 1] = i
         found[#found + 1] = value
         found[#found + 1] = state or ''

@@ -4,7 +4,9 @@
 
   KEYS  records   ARGV prefix, fence, heartbeat ms, ambiguous ('retry' | 'hold'), state text for ambiguous recipients,
                   then per request: id, number, generation
-  Returns, per request: reaped (it goes back, nobody is to blame) | ambiguous (its dot was sent) | alive | gone
+  Returns, per request: reaped (nothing of it is in doubt: it goes back, or all of it was recorded before its worker
+          died; nobody is to blame) | ambiguous (its dot was sent) | alive | gone
+  What was recorded while it went on (D6) stays recorded, and is told with its end.
   A worker is gone when its heartbeat is, and the stamp of that and Redis's own uptime are both one heartbeat old: so
   workers that come back after an outage first write the outcomes they hold.
   Source: DESIGN §3 "Only the leader reaps"; spec queues.md §5.
@@ -24,11 +26,28 @@ local function is_gone(worker)
   return now_ms - since >= heartbeat_ms and uptime_ms >= heartbeat_ms
 end
 
-local function defer_ambiguous(id, request)
-  local outcomes = {}
+-- What was recorded of a request's recipients, as outcomes for those that nothing was.
+local function recorded_before(id, request)
+  local r = call('HMGET', record_key(id), 'rr', 'sr', 'rg')
+  local known = { sent = 0, failed = 0, owed = 0, undone = {} }
   for _, number in ipairs(recipient_numbers(request.recipients)) do
-    outcomes[#outcomes + 1] = { digits(number), 't', text }
+    local state = redis.pcall('HGET', recipient_key(id, number, r[3]), 's' .. digits(number))
+    -- A chunk that is no hash tells nothing; the claim of the next attempt finds it.
+    if type(state) ~= 'string' then state = nil end
+    local done, unreported = is_done(state, r[1])
+    if not done then
+      known.undone[#known.undone + 1] = { digits(number), 't', text }
+    elseif unreported then
+      known.failed = known.failed + 1
+    else
+      known.sent = known.sent + 1
+      if owes_success(state, r[2]) then known.owed = known.owed + 1 end
+    end
   end
+  return known
+end
+
+local function defer_ambiguous(id, outcomes)
   local v = read_for_outcomes(id, outcomes)
   if v.err or not (v[1] and v[3] and tonumber(v[4])) then return 0 end
   call_long('HSET', record_key(id), record_outcomes(id, outcomes, v), 6000)
@@ -60,14 +79,14 @@ local function reap(id, number, generation)
     crashes = digits(tonumber(crashes) + 1)
     call('HSET', key, 'lc', request.claim, 'cr', crashes)
   end
-  if request.state == 'c' then
-    tell_leader('ended', id, number, generation, 'putBack', '0', '0', '0', 'none', '', '', crashes)
-    return 'reaped'
-  end
-  local deferred = defer_ambiguous(id, request)
-  tell_leader('ended', id, number, generation, 'tried', '0', digits(deferred), '0', 'none', '', '', crashes)
-  if policy == 'hold' then hold(id) end
-  return 'ambiguous'
+  local known, deferred = recorded_before(id, request), 0
+  local is_all_known = #known.undone == 0
+  local is_ambiguous = request.state == 'd' and not is_all_known
+  if is_ambiguous then deferred = defer_ambiguous(id, known.undone) end
+  tell_leader('ended', id, number, generation, (is_ambiguous or is_all_known) and 'tried' or 'putBack',
+    digits(known.sent), digits(deferred), digits(known.failed), 'none', '', '', crashes, digits(known.owed))
+  if is_ambiguous and policy == 'hold' then hold(id) end
+  return is_ambiguous and 'ambiguous' or 'reaped'
 end
 
 local answers = {}

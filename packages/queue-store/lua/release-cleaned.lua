@@ -35,7 +35,7 @@ if not keep_staged(m, target) then return answer('expired') end
 leave_queue('maildrop', m.id, v[5], v[6], v[7])
 -- Recipient numbers are never reused once a request named them: an old 250 must not mark a new address done.
 local base = v[11] and old_total or 0
-local gone = { 'cl', 'cc', 'fl' }
+local gone = { 'cl', 'cc', 'fl', 'rr', 'su', 'sr' }
 for number = 0, math.min(old_total, recipients_per_chunk) - 1 do
   gone[#gone + 1] = digits(number)
   gone[#gone + 1] = 's' .. digits(number)

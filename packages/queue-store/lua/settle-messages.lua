@@ -6,7 +6,8 @@
         name of the destination for whose room it waits or ''
         action: remove | defer (detail: due ms) | report (detail: kind) | corrupt (detail: reason)
   Returns, per message: done | stale (moved by somebody else) | unfinished (work is left, or was recorded meanwhile)
-  Source: spec queues.md §3.7; Q6, Q7, S13, S31.
+  A message of which a success report is owed is not removed, though it is finished (D31).
+  Source: spec queues.md §3.7; Q6, Q7, S13, S31, D31.
 ]]
 -- @include base
 -- @include fence
@@ -16,8 +17,11 @@
 -- @include surplus
 local surplus_keys = {}
 
+-- A number of recipients that a report is still to tell of.
+local function is_owed(count) return count and count ~= '0' end
+
 local function remove(id, v)
-  if not v[12] and (v[3] ~= '0' or (v[4] and v[4] ~= '0')) then return 'unfinished' end
+  if not v[12] and (v[3] ~= '0' or is_owed(v[4])) or is_owed(v[15]) then return 'unfinished' end
   leave_queue('active', id, v[6], v[7], v[8])
   if v[14] then call('ZREM', P .. ':owed', id) end
   delete_record(id, tonumber(v[9]), v[10], v[11] or id, v[8])
@@ -25,7 +29,7 @@ local function remove(id, v)
 end
 
 local function defer(id, v, due, count_attempt, surplus_of)
-  if v[3] == '0' and (not v[4] or v[4] == '0') then return 'unfinished' end
+  if v[3] == '0' and not is_owed(v[4]) and not is_owed(v[15]) then return 'unfinished' end
   local key = record_key(id)
   leave_queue('active', id, v[6], v[7], v[8])
   enter_queue('deferred', id, v[5], v[6], v[7], v[8])
@@ -45,7 +49,8 @@ local function defer(id, v, due, count_attempt, surplus_of)
 end
 
 local function owe_report(id, v, kind)
-  if kind == 'failure' and (not v[4] or v[4] == '0') then return 'unfinished' end
+  if kind == 'failure' and not is_owed(v[4]) then return 'unfinished' end
+  if kind == 'success' and not is_owed(v[15]) then return 'unfinished' end
   if kind == 'delay' and v[3] == '0' then return 'unfinished' end
   call('HSET', record_key(id), 'bw', kind)
   call('ZADD', P .. ':owed', now_ms, id)
@@ -55,7 +60,7 @@ end
 local answers = {}
 for i = 3, #ARGV, 6 do
   local id, action = ARGV[i], ARGV[i + 2]
-  local v = redis.pcall('HMGET', record_key(id), 'q', 'g', 'u', 'fl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'fin', 'o', 'bw')
+  local v = redis.pcall('HMGET', record_key(id), 'q', 'g', 'u', 'fl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'fin', 'o', 'bw', 'su')
   local answer = 'stale'
   if not v.err and v[1] == 'active' and v[2] == ARGV[i + 1] then
     if action ~= 'corrupt' and v[13] and v[13] ~= '' then

@@ -266,6 +266,8 @@ export type LeaderEvent =
       readonly deferred: number;
       readonly failed: number;
       readonly feedback: SiteFeedback;
+      /** Of those sent, how many a success report is owed of (D31); only when there are any. */
+      readonly owedSuccesses?: number;
       /** Workers that crashed with the message so far, this one included; only when one just did. */
       readonly crashes?: number;
     }

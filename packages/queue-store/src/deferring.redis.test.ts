@@ -209,7 +209,7 @@ describe("deferred", () => {
           opened.recipients.map(({ address }) => address),
           ["late@example.com"],
         );
-        assert.equal(await reporting.queue(opened, undefined), "queued");
+        assert.equal(await reporting.queue(opened, []), "queued");
         assert.equal(await reporting.open(id), "stale");
         const { events } = await scheduling.readEvents(1000);
         assert.deepEqual(events, [{ kind: "reported", id }]);

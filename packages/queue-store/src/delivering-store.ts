@@ -7,31 +7,28 @@
  * Source: DESIGN §3 "Delivery is the one place where twice is possible"; faults 7, 9, 11, 19, 20.
  */
 import type { Redis } from "ioredis";
-import { enhancedStatus, isPostmqError, panic } from "@postmq/vocabulary";
-import type { RequestName } from "@postmq/vocabulary";
+import { isPostmqError, panic } from "@postmq/vocabulary";
+import type { RecipientOutcome, RequestName } from "@postmq/vocabulary";
 import { Coalescer } from "./coalescer.ts";
 import { ConnectionTokenStore } from "./connection-tokens.ts";
 import { readContent } from "./content.ts";
 import type { ClaimAnswer, ContentRef, Delivering, RequestResult } from "./contract.ts";
 import { startHeartbeat } from "./heartbeat.ts";
-import { outcomeArguments, parseEnvelope, unpackRequest } from "./packing.ts";
+import { OutcomeWriter } from "./outcome-writer.ts";
+import { parseEnvelope, unpackRequest } from "./packing.ts";
 import { storeError } from "./redis-connection.ts";
-import { asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
+import { allReported, asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
 import { loadScript, runScript, runScriptBuffer } from "./script.ts";
 import type { StoreParts } from "./store-parts.ts";
 
 const claimRequests = loadScript("claim-requests");
 const markDotSent = loadScript("mark-dot-sent");
-const endRequests = loadScript("end-requests");
 const inspectRequests = loadScript("inspect-requests");
 
 const markSilenceMs = 20_000;
 const maxPerScript = 200;
-const retryMs = 500;
 
 type Mark = { readonly name: RequestName; readonly askedMs: number };
-
-const goodStatus = enhancedStatus("2.0.0");
 
 export class DeliveringStore implements Delivering {
   readonly worker: string;
@@ -39,9 +36,7 @@ export class DeliveringStore implements Delivering {
   readonly #parts: StoreParts;
   readonly #redis: Redis;
   readonly #marks: Coalescer<Mark, boolean>;
-  readonly #ends: Coalescer<RequestResult, true>;
-  readonly #unwritten = new Set<RequestResult>();
-  #isClosed = false;
+  readonly #outcomes: OutcomeWriter;
 
   static async open(parts: StoreParts, concurrency: number): Promise<DeliveringStore> {
     await startHeartbeat(parts, concurrency);
@@ -54,13 +49,7 @@ export class DeliveringStore implements Delivering {
     this.#redis = parts.connect("patient", "delivering");
     this.connections = new ConnectionTokenStore(parts);
     this.#marks = new Coalescer((marks) => this.#mark(marks), { lanes: 1, maxItems: maxPerScript });
-    this.#ends = new Coalescer((results) => this.#writeEnds(results), {
-      lanes: 1,
-      maxItems: maxPerScript,
-    });
-    parts.onClose(() => {
-      this.#isClosed = true;
-    });
+    this.#outcomes = new OutcomeWriter(parts, this.#redis);
   }
 
   async claim(names: readonly RequestName[]): Promise<readonly ClaimAnswer[]> {
@@ -118,45 +107,12 @@ export class DeliveringStore implements Delivering {
     return asArray(reply).map((answer) => asNumber(answer) === 1);
   }
 
-  async end(result: RequestResult): Promise<void> {
-    this.#unwritten.add(result);
-    await this.#ends.add(result);
-    this.#unwritten.delete(result);
+  record(name: RequestName, outcomes: readonly RecipientOutcome[]): Promise<void> {
+    return this.#outcomes.record(name, outcomes);
   }
 
-  /** Writes results, as long as it takes: they are facts that must not be lost. */
-  async #writeEnds(results: readonly RequestResult[]): Promise<readonly true[]> {
-    const { keys } = this.#parts;
-    for (;;) {
-      try {
-        await runScript(
-          this.#redis,
-          endRequests,
-          results.map((result) => keys.record(result.name.id)),
-          [keys.prefix, this.worker, ...results.flatMap(endArguments)],
-        );
-        return results.map(() => true as const);
-      } catch (error) {
-        if (this.#isClosed) throw storeError(error);
-        if (isScriptError(error)) return this.#writeOneByOne(results, error);
-        this.#parts.notice("warning", `outcomes wait for Redis: ${storeError(error).message}`);
-        await new Promise((resolve) => setTimeout(resolve, retryMs));
-      }
-    }
-  }
-
-  /** A damaged record makes the script fail: its neighbours' outcomes are written without it. */
-  async #writeOneByOne(
-    results: readonly RequestResult[],
-    error: unknown,
-  ): Promise<readonly true[]> {
-    const [only] = results;
-    if (only !== undefined && results.length === 1) {
-      this.#parts.notice("error", `${only.name.id}: outcome not recorded: ${String(error)}`);
-      return [true];
-    }
-    for (const result of results) await this.#writeEnds([result]);
-    return results.map(() => true as const);
+  end(result: RequestResult): Promise<void> {
+    return this.#outcomes.end(result);
   }
 
   readContent(content: ContentRef): AsyncIterable<Buffer> {
@@ -164,7 +120,7 @@ export class DeliveringStore implements Delivering {
   }
 
   unwritten(): readonly RequestResult[] {
-    return [...this.#unwritten];
+    return this.#outcomes.unwritten();
   }
 
   async restore(results: readonly RequestResult[]): Promise<void> {
@@ -172,36 +128,8 @@ export class DeliveringStore implements Delivering {
   }
 }
 
-/** Redis answered, and would answer the same again: the script met a key or field that is not as it should be. */
-function isScriptError(error: unknown): boolean {
-  return error instanceof Error && /^(WRONGTYPE|ERR) /.test(error.message);
-}
-
 function nameArguments(name: RequestName): string[] {
   return [name.id, String(name.number), String(name.generation)];
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/\s/g, " ");
-}
-
-function endArguments(result: RequestResult): string[] {
-  const { name, feedback, outcomes } = result;
-  const count = (kind: string) =>
-    String(outcomes.filter((outcome) => outcome.kind === kind).length);
-  const trouble = feedback.kind === "trouble" ? feedback : { status: goodStatus, reason: "" };
-  return [
-    ...nameArguments(name),
-    result.end,
-    feedback.kind,
-    trouble.status,
-    oneLine(trouble.reason),
-    count("sent"),
-    count("deferred"),
-    count("failed"),
-    String(outcomes.length),
-    ...outcomes.flatMap(outcomeArguments),
-  ];
 }
 
 function readClaim(name: RequestName, reply: readonly unknown[]): ClaimAnswer {
@@ -221,6 +149,7 @@ function readClaim(name: RequestName, reply: readonly unknown[]): ClaimAnswer {
     chunks,
     recipients,
     inline,
+    warned,
   ] = reply;
   try {
     return {
@@ -233,8 +162,9 @@ function readClaim(name: RequestName, reply: readonly unknown[]): ClaimAnswer {
       arrivalMs: asNumber(arrival),
       activeMs: asNumber(active),
       createdMs: asNumber(created),
+      wasWarned: asText(warned) === "1",
       envelope: parseEnvelope(asText(envelope)),
-      recipients: asRecipients(recipients, Number.POSITIVE_INFINITY),
+      recipients: asRecipients(recipients, allReported),
       content: { contentId: asText(content), sizeBytes: asNumber(size), chunks: asNumber(chunks) },
       ...(asNumber(chunks) > 1
         ? {}

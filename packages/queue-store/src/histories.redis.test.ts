@@ -202,7 +202,7 @@ class History {
   async #report(id: QueueId): Promise<void> {
     const reporting = this.#reporting;
     const opened = await reporting.open(id);
-    if (typeof opened === "object") await reporting.queue(opened, undefined);
+    if (typeof opened === "object") await reporting.queue(opened, []);
   }
 
   get #reporting() {

@@ -35,7 +35,7 @@ export function parseEvent(line: string): LeaderEvent | undefined {
   if (kind === "left" || kind === "reported") return { kind, id };
   if (kind !== "ended") return undefined;
   const [sent = "0", deferred = "0", failed = "0", feedback = "", status = "", reason = ""] = rest;
-  const crashes = rest[6];
+  const [crashes = "", owed = "0"] = rest.slice(6);
   return {
     kind,
     request: { id, number: Number(number), generation: Number(generation) },
@@ -44,7 +44,8 @@ export function parseEvent(line: string): LeaderEvent | undefined {
     deferred: Number(deferred),
     failed: Number(failed),
     feedback: parseFeedback(feedback, status, reason),
-    ...(crashes === undefined ? {} : { crashes: Number(crashes) }),
+    ...(owed === "0" ? {} : { owedSuccesses: Number(owed) }),
+    ...(crashes === "" ? {} : { crashes: Number(crashes) }),
   };
 }
 

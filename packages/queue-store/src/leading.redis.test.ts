@@ -432,9 +432,9 @@ describe("leading", () => {
           recipients: [{ address: "from@sender.example" }],
           content: await writer.finish(),
         } as const;
-        assert.equal(await reporting.queue(opened, newMessage), "queued");
+        assert.equal(await reporting.queue(opened, [newMessage]), "queued");
         assert.equal(
-          await reporting.queue(opened, { ...newMessage, id: reporting.newId() }),
+          await reporting.queue(opened, [{ ...newMessage, id: reporting.newId() }]),
           "stale",
         );
         assert.equal(

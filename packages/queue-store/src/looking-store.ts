@@ -21,7 +21,7 @@ import type {
 } from "./contract.ts";
 import { parseDestinationReport, parseSchedulerReport, readScanned } from "./leader-reports.ts";
 import { checkedId, parseEnvelope, unpackRequest } from "./packing.ts";
-import { asArray, asNumber, asRecipients, asText } from "./script-reply.ts";
+import { allReported, asArray, asNumber, asRecipients, asText } from "./script-reply.ts";
 import { loadScript, runScript } from "./script.ts";
 import type { StoreParts } from "./store-parts.ts";
 
@@ -241,7 +241,6 @@ function readListed(entry: readonly unknown[]): ListedMessage | undefined {
     undone,
     total,
     why,
-    round,
     recipients,
     owed,
     surplus,
@@ -261,7 +260,7 @@ function readListed(entry: readonly unknown[]): ListedMessage | undefined {
       attempts: asNumber(attempts),
       ...(last === "" ? {} : { lastAttemptMs: asNumber(last) }),
       ...(due === "" ? {} : { dueMs: asNumber(due) }),
-      recipients: asRecipients(recipients, asNumber(round)),
+      recipients: asRecipients(recipients, allReported),
       undoneRecipients: asNumber(undone),
       totalRecipients: asNumber(total),
       ...(why === "" ? {} : { corruptReason: asText(why) }),

@@ -57,7 +57,7 @@ class AloneGate {
 
 export type Opened = OpenedMessage & {
   readonly reportKind?: ReportKind;
-  /** Failed and undone recipients when it was read, for the script that checks that it is still so. */
+  /** Failed, undone and unreported sent recipients when it was read, for the script that checks that it is still so. */
   readonly counts: string;
 };
 
@@ -70,6 +70,8 @@ function recipientsOf(kind: ReportKind): string {
       return "owed";
     case "delay":
       return "deferred";
+    case "success":
+      return "succeeded";
     default:
       return kind satisfies never;
   }
@@ -147,8 +149,21 @@ export class MessageOpener {
   }
 
   async #read(id: QueueId, reply: readonly unknown[]): Promise<Opened> {
-    const [, generation, arrival, envelope, content, size, chunks, total, round, , kind, counts] =
-      reply;
+    const [
+      ,
+      generation,
+      arrival,
+      envelope,
+      content,
+      size,
+      chunks,
+      total,
+      failures,
+      successes,
+      kind,
+      counts,
+    ] = reply;
+    const rounds = { failures: asNumber(failures), successes: asNumber(successes) };
     const { keys, redis } = this.#parts;
     const recipients = [];
     for (let from = 0; from >= 0 && from < asNumber(total);) {
@@ -167,7 +182,7 @@ export class MessageOpener {
         ),
       );
       from = asNumber(page[0]);
-      recipients.push(...asRecipients(page[1], asNumber(round)));
+      recipients.push(...asRecipients(page[1], rounds));
     }
     return {
       id,

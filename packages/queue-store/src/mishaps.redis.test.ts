@@ -55,13 +55,15 @@ async function owedReport(
     const reportId = reporting.newId();
     const writer = reporting.openContent(reportId);
     await writer.write(Buffer.from("report"));
-    return reporting.queue(report, {
-      id: reportId,
-      queue: "incoming",
-      envelope: { sender: "", origin: "bounce" },
-      recipients: [{ address: "from@sender.example" }],
-      content: await writer.finish(),
-    });
+    return reporting.queue(report, [
+      {
+        id: reportId,
+        queue: "incoming",
+        envelope: { sender: "", origin: "bounce" },
+        recipients: [{ address: "from@sender.example" }],
+        content: await writer.finish(),
+      },
+    ]);
   };
   return { id, led, name, worker, reporting, opened, queue };
 }

@@ -15,6 +15,7 @@ import {
 } from "./packing.ts";
 
 const seed = 20_261_121;
+const noRounds = { failures: 0, successes: 0 };
 
 describe("packing", () => {
   it("gives a recipient back as it was", () => {
@@ -24,7 +25,7 @@ describe("packing", () => {
       orcpt: "rfc822;ab@example.com",
       notify: ["SUCCESS", "DELAY"],
     } as const;
-    const { number, state, ...back } = unpackRecipient(7, packRecipient(recipient), "", 0);
+    const { number, state, ...back } = unpackRecipient(7, packRecipient(recipient), "", noRounds);
     assert.deepEqual(back, recipient);
     assert.equal(number, 7);
     assert.deepEqual(state, { kind: "todo" });
@@ -38,15 +39,15 @@ describe("packing", () => {
 
   it("lets no remote reply forge a field", () => {
     const text = packStateText({ status: enhancedStatus("5.1.1"), reason: "no\nd\r\nf9\u0000" });
-    const state = unpackState(`f0\n${text}`, 0);
+    const state = unpackState(`f0\n${text}`, noRounds);
     assert.equal(state.kind, "failed");
     assert.equal(state.kind === "failed" && state.reason, "no?d??f9?");
   });
 
   it("takes a failed recipient as done once its round is reported", () => {
     const text = packStateText({ status: enhancedStatus("5.1.1"), reason: "no" });
-    assert.equal(unpackState(`f1\n${text}`, 1).kind, "failed");
-    assert.equal(unpackState(`f1\n${text}`, 2).kind, "done");
+    assert.equal(unpackState(`f1\n${text}`, { failures: 1, successes: 9 }).kind, "failed");
+    assert.equal(unpackState(`f1\n${text}`, { failures: 2, successes: 0 }).kind, "done");
   });
 
   it("packs any set of recipient numbers and gives it back", () => {

@@ -10,6 +10,7 @@ import {
   parseEnhancedStatus,
   parseQueueId,
   PostmqError,
+  successActions,
 } from "@postmq/vocabulary";
 import type {
   EnhancedStatus,
@@ -63,7 +64,7 @@ export function unpackRecipient(
   number: number,
   text: string,
   state: string,
-  round: number,
+  rounds: ReportRounds,
 ): StoredRecipient {
   const [address = "", , original = "", orcpt = "", notify = ""] = text.split("\n");
   return {
@@ -72,7 +73,7 @@ export function unpackRecipient(
     ...(original === "" ? {} : { original }),
     ...(orcpt === "" ? {} : { orcpt }),
     ...(notify === "" ? {} : { notify: notify.split(",").filter(isNotify) }),
-    state: unpackState(state, round),
+    state: unpackState(state, rounds),
   };
 }
 
@@ -88,25 +89,40 @@ export function packStateText(outcome: StateText): string {
   return `${outcome.status}\n${oneLine(outcome.reason)}\n${remote}`;
 }
 
-/** @param kind `s` sent, `t` deferred, `f` failed, as the scripts take them. */
+/** Number, kind (`s` sent, `t` deferred, `f` failed) and state text, as the scripts take them. */
 export function outcomeArguments(outcome: RecipientOutcome): readonly [string, string, string] {
   const number = String(outcome.recipient);
-  if (outcome.kind === "sent") return [number, "s", ""];
+  if (outcome.kind === "sent") {
+    const { owesReport } = outcome;
+    return [
+      number,
+      "s",
+      owesReport === undefined ? "" : `${packStateText(outcome)}\n${owesReport}`,
+    ];
+  }
   return [number, outcome.kind === "deferred" ? "t" : "f", packStateText(outcome)];
 }
 
-export function unpackState(text: string, round: number): RecipientState {
+/** A record's rounds of reports: what failed, or was sent, in an earlier one is reported. */
+export type ReportRounds = { readonly failures: number; readonly successes: number };
+
+export function unpackState(text: string, rounds: ReportRounds): RecipientState {
   if (text === "") return { kind: "todo" };
-  const [kind = "", status = "", reason = "", remote = ""] = text.split("\n");
+  const [kind = "", status = "", reason = "", remote = "", action = ""] = text.split("\n");
   if (kind === "d") return { kind: "done" };
-  const isFailed = kind.startsWith("f");
-  if (isFailed && Number(kind.slice(1)) < round) return { kind: "done" };
-  return {
-    kind: isFailed ? "failed" : "deferred",
+  const [letter, round] = [kind.slice(0, 1), Number(kind.slice(1))];
+  if (letter === "f" && round < rounds.failures) return { kind: "done" };
+  if (letter === "s" && round < rounds.successes) return { kind: "done" };
+  const told = {
     status: parseEnhancedStatus(status) ?? unreadable(`status ${status}`),
     reason,
     ...(remote === "" ? {} : { remote: parseJson(remote) as RemoteReply }),
   };
+  if (letter === "s") {
+    const known = successActions.find((one) => one === action);
+    return { kind: "sent", action: known ?? unreadable(`action ${action}`), ...told };
+  }
+  return { kind: letter === "f" ? "failed" : "deferred", ...told };
 }
 
 function unreadable(what: string): never {

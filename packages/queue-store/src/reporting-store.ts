@@ -8,7 +8,7 @@ import type { Redis } from "ioredis";
 import { makeQueueId, panic, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 import { commitArguments, commitKeys, needsStaging, stageRecipients } from "./commit-arguments.ts";
-import { readContentWhole, StagedContentWriter } from "./content.ts";
+import { readContentWhole, StagedContentWriter, stageInline } from "./content.ts";
 import type {
   ContentRef,
   ContentWriter,
@@ -25,6 +25,9 @@ import type { StoreParts } from "./store-parts.ts";
 
 const queueReport = loadScript("queue-report");
 const closeReport = loadScript("queue-report", "allow-oom");
+
+/** Content that travels in the script which queues the reports; that of many reports to VERP addresses goes ahead. */
+const mostInlineBytes = 4_194_304;
 
 export class ReportingStore implements Reporting {
   readonly #parts: StoreParts;
@@ -47,19 +50,15 @@ export class ReportingStore implements Reporting {
     return readContentWhole(this.#redis, this.#parts.keys.prefix, content, maxBytes);
   }
 
-  async queue(opened: OpenedReport, report: NewMessage | undefined): Promise<"queued" | "stale"> {
+  async queue(opened: OpenedReport, reports: readonly NewMessage[]): Promise<"queued" | "stale"> {
     const { keys, monitor, worker, bells } = this.#parts;
     try {
-      if (report !== undefined && needsStaging(report))
-        await stageRecipients(this.#redis, keys.prefix, report, "0");
+      const commits = await this.#stage(reports);
       const word = asWord(
         await runScript(
           this.#redis,
-          report === undefined ? closeReport : queueReport,
-          [
-            keys.record(opened.id),
-            ...(report === undefined ? [] : commitKeys(keys.prefix, report)),
-          ],
+          commits.length === 0 ? closeReport : queueReport,
+          [keys.record(opened.id), ...commits.flatMap((report) => commitKeys(keys.prefix, report))],
           [
             keys.prefix,
             monitor.identity,
@@ -67,8 +66,8 @@ export class ReportingStore implements Reporting {
             worker,
             opened.kind,
             opened.counts,
-            report === undefined ? "" : "1",
-            ...(report === undefined ? [] : commitArguments(report)),
+            String(commits.length),
+            ...commits.flatMap(commitArguments),
           ],
         ),
         ["queued", "stale", "expired"],
@@ -79,13 +78,30 @@ export class ReportingStore implements Reporting {
           "content stored ahead of the report is gone",
         );
       }
-      if (word === "queued" && report !== undefined)
-        bells.ringAndForget(bells.ring("incoming", report.id));
+      if (word === "queued")
+        for (const { id } of commits) bells.ringAndForget(bells.ring("incoming", id));
       this.#opener.close(opened.id);
       return word;
     } catch (error) {
       throw storeError(error);
     }
+  }
+
+  /** What is too much for one call goes ahead. @returns the reports without it */
+  async #stage(reports: readonly NewMessage[]): Promise<readonly NewMessage[]> {
+    const { prefix } = this.#parts.keys;
+    const staged: NewMessage[] = [];
+    let inlineBytes = 0;
+    for (const report of reports) {
+      if (needsStaging(report)) await stageRecipients(this.#redis, prefix, report, "0");
+      inlineBytes += report.content.inline?.length ?? 0;
+      if (inlineBytes <= mostInlineBytes) staged.push(report);
+      else {
+        const content = await stageInline(this.#redis, prefix, report.content);
+        staged.push({ ...report, content });
+      }
+    }
+    return staged;
   }
 
   giveBack(opened: OpenedReport): Promise<void> {

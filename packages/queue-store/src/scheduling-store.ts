@@ -31,7 +31,7 @@ import {
   unpackRequest,
 } from "./packing.ts";
 import { storeError, whenOpen } from "./redis-connection.ts";
-import { asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
+import { allReported, asArray, asNumber, asRecipients, asText, asWord } from "./script-reply.ts";
 import { loadScript, runScript } from "./script.ts";
 import type { Script, ScriptArgument } from "./script.ts";
 import type { StoreParts } from "./store-parts.ts";
@@ -192,6 +192,7 @@ export class SchedulingStore implements Scheduling {
       warned,
       unthrottling,
       surplus,
+      successes,
     ] = entry.slice(11);
     const id = checkedId(rawId) ?? panic("a queue holds something that is no queue id");
     if (entry.length === 1) {
@@ -214,13 +215,14 @@ export class SchedulingStore implements Scheduling {
         totalRecipients: asNumber(total),
         undoneRecipients: asNumber(undone),
         unreportedRecipients: asNumber(failed),
-        recipients: asRecipients(recipients, Number.POSITIVE_INFINITY),
+        unreportedSuccesses: asNumber(successes),
+        recipients: asRecipients(recipients, allReported),
         nextRecipient: asNumber(next),
         attempts: asNumber(attempts),
         crashes: asNumber(crashes),
         isFinished: finished === "1",
         isForceExpired: expired === "1",
-        wasWarned: warned === "1",
+        wasWarned: warned !== "",
         isUnthrottling: unthrottling === "1",
         ...(surplus === "" ? {} : { surplusOf: asText(surplus) }),
         isMoreBehind: isMoreBehind === 1,
@@ -257,7 +259,7 @@ export class SchedulingStore implements Scheduling {
       ),
     );
     return {
-      recipients: asRecipients(flat, Number.POSITIVE_INFINITY),
+      recipients: asRecipients(flat, allReported),
       nextRecipient: asNumber(next),
     };
   }

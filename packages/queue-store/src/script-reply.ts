@@ -4,6 +4,7 @@
 import { panic } from "@postmq/vocabulary";
 import type { StoredRecipient } from "@postmq/vocabulary";
 import { unpackRecipient } from "./packing.ts";
+import type { ReportRounds } from "./packing.ts";
 
 export function asArray(value: unknown): readonly unknown[] {
   return Array.isArray(value)
@@ -23,13 +24,19 @@ export function asNumber(value: unknown): number {
   return Number.isNaN(number) ? panic("a script answered no number") : number;
 }
 
+/** For lists of undone recipients, in which no report is owed of anybody. */
+export const allReported: ReportRounds = {
+  failures: Number.POSITIVE_INFINITY,
+  successes: Number.POSITIVE_INFINITY,
+};
+
 /** A flat list: number, value, state, number, value, state … */
-export function asRecipients(value: unknown, round: number): readonly StoredRecipient[] {
+export function asRecipients(value: unknown, rounds: ReportRounds): readonly StoredRecipient[] {
   const flat = asArray(value);
   const recipients: StoredRecipient[] = [];
   for (let i = 0; i + 2 < flat.length; i += 3) {
     recipients.push(
-      unpackRecipient(asNumber(flat[i]), asText(flat[i + 1]), asText(flat[i + 2]), round),
+      unpackRecipient(asNumber(flat[i]), asText(flat[i + 1]), asText(flat[i + 2]), rounds),
     );
   }
   return recipients;

@@ -75,7 +75,7 @@ function normalise(content: Buffer): Buffer {
 /** A recipient with work left, without number and state: cleaning gives it new ones. */
 function unfinished(stored: StoredRecipient): readonly CleanedRecipient[] {
   const { number: _number, state, ...recipient } = stored;
-  if (state.kind === "done") return [];
+  if (state.kind === "done" || state.kind === "sent") return [];
   if (state.kind !== "failed") return [recipient];
   return [{ ...recipient, failed: { status: state.status, reason: state.reason } }];
 }

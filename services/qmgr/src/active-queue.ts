@@ -549,6 +549,7 @@ export class ActiveQueue {
     if (message.phase === "gone") return;
     const told = event.sent + event.deferred + event.failed;
     message.unreported += event.failed;
+    message.unreportedSuccesses += event.owedSuccesses ?? 0;
     if (told > 0) message.wasTried = true;
     switch (event.end) {
       case "putBack":
@@ -593,7 +594,7 @@ export class ActiveQueue {
     if (message.phase === "gone") return;
     message.wasTried = true;
     message.mustRecount = true;
-    message.unreported = Math.max(1, message.unreported);
+    assumeReports(message);
     this.#endEntry(request.entry);
   }
 
@@ -691,9 +692,21 @@ export class ActiveQueue {
   #awaitReport(message: ActiveMessage, kind: ReportKind, nowMs: number): void {
     message.phase = "reporting";
     message.reportSinceMs = nowMs;
-    if (kind === "delay") message.wasWarned = true;
-    else message.unreported = 0;
-    if (kind === "expired") message.deferred = 0;
+    switch (kind) {
+      case "delay":
+        message.wasWarned = true;
+        break;
+      case "success":
+        message.unreportedSuccesses = 0;
+        break;
+      case "expired":
+        message.unreported = 0;
+        message.deferred = 0;
+        break;
+      case "failure":
+        message.unreported = 0;
+        break;
+    }
     if (message.wasReported) this.#endReport(message);
     else this.#reporting.push({ message, sinceMs: nowMs });
   }
@@ -709,7 +722,15 @@ export class ActiveQueue {
     message.mustRecount = true;
     message.isReportLate = false;
     // What stands in the way of a removal, if no recipient does, is a report; of the others, that nothing is left.
-    message.unreported = settlement.action === "remove" ? 1 : 0;
+    if (settlement.action === "remove") assumeReports(message);
+    else if (settlement.action === "report" && settlement.kind === "failure")
+      message.unreported = 0;
+    else if (settlement.action === "report" && settlement.kind === "success")
+      message.unreportedSuccesses = 0;
+    else {
+      message.unreported = 0;
+      message.unreportedSuccesses = 0;
+    }
     message.refusals += 1;
     if (message.refusals === refusalsUntilStuck) this.#options.onStuck(message.id);
     if (message.refusals <= 2) this.#listIfIdle(message);
@@ -735,11 +756,17 @@ export class ActiveQueue {
   eventsLost(): void {
     for (const { message } of this.#reporting.splice(0)) {
       if (message.phase !== "reporting") continue;
-      message.unreported = 1;
+      assumeReports(message);
       message.mustRecount = true;
       this.#endReport(message);
     }
   }
+}
+
+/** Reports may be owed that only the record knows of: asking for one that is not costs a refusal. */
+function assumeReports(message: ActiveMessage): void {
+  message.unreported = Math.max(1, message.unreported);
+  message.unreportedSuccesses = Math.max(1, message.unreportedSuccesses);
 }
 
 export function toNewRequest(entry: Entry): NewRequest {

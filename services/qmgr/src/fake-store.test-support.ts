@@ -42,7 +42,13 @@ type FakeRequest = {
   claim: string;
   readonly destination: Destination;
   readonly recipients: readonly number[];
+  /** What was recorded of it while it went on (D6), to be told with its end. */
+  readonly recorded: Told;
 };
+
+type Told = { sent: number; deferred: number; failed: number; owedSuccesses: number };
+
+export type FakeOutcome = "sent" | "owing" | "deferred" | "failed";
 
 export type FakeRecord = {
   readonly id: QueueId;
@@ -52,6 +58,8 @@ export type FakeRecord = {
     readonly address: string;
     state: RecipientState;
     sends: number;
+    /** Success reports owed and written. */
+    successes: { owed: number; reported: number };
   }[];
   readonly requests: Map<number, FakeRequest>;
   queue: "incoming" | "active" | "deferred" | "hold" | "corrupt";
@@ -140,7 +148,12 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       id,
       sender,
       createdMs: this.nowMs,
-      recipients: addresses.map((address) => ({ address, state: { kind: "todo" }, sends: 0 })),
+      recipients: addresses.map((address) => ({
+        address,
+        state: { kind: "todo" },
+        sends: 0,
+        successes: { owed: 0, reported: 0 },
+      })),
       requests: new Map(),
       queue: "incoming",
       generation: 1,
@@ -194,11 +207,41 @@ export class FakeStore implements Scheduling, Leadership, Operating {
     if (name !== undefined) this.#request(name).state = "dotSent";
   }
 
+  /** The worker records one outcome of the first request of its job, and goes on with the others (D6). */
+  recordEarly(job: RunningJob, outcome: FakeOutcome): void {
+    const [name] = job.names;
+    const record = name === undefined ? undefined : this.records.get(name.id);
+    const request = name === undefined ? undefined : record?.requests.get(name.number);
+    const number = request?.recipients.find((one) => this.#isUndoneIn(record, one));
+    if (record === undefined || request === undefined || number === undefined) return;
+    this.#recordOne(record, number, outcome, request.recorded);
+  }
+
+  #isUndoneIn(record: FakeRecord | undefined, number: number): boolean {
+    const recipient = record?.recipients[number];
+    return recipient !== undefined && isUndone(recipient.state);
+  }
+
+  #recordOne(record: FakeRecord, number: number, outcome: FakeOutcome, told: Told): void {
+    const recipient = record.recipients[number];
+    if (recipient === undefined || !isUndone(recipient.state)) return;
+    const kind = outcome === "owing" ? "sent" : outcome;
+    told[kind] += 1;
+    if (kind === "sent") recipient.sends += 1;
+    if (outcome !== "owing") {
+      recipient.state = kind === "sent" ? { kind: "done" } : troubled(kind);
+      return;
+    }
+    told.owedSuccesses += 1;
+    recipient.successes.owed += 1;
+    recipient.state = owing();
+  }
+
   /** The worker ends the first request of its job, with one outcome for each recipient that is not done. */
   end(
     job: RunningJob,
     end: RequestEnd,
-    outcome: () => "sent" | "deferred" | "failed",
+    outcome: () => FakeOutcome,
     feedback: SiteFeedback = { kind: "none" },
   ): void {
     const name = job.names.shift();
@@ -207,15 +250,10 @@ export class FakeStore implements Scheduling, Leadership, Operating {
     const record = this.records.get(name.id);
     const request = record?.requests.get(name.number);
     if (record === undefined || request === undefined) return;
-    const told = { sent: 0, deferred: 0, failed: 0 };
+    const told = { ...request.recorded };
     if (end === "tried") {
       for (const number of request.recipients) {
-        const recipient = record.recipients[number];
-        if (recipient === undefined || !isUndone(recipient.state)) continue;
-        const kind = outcome();
-        told[kind] += 1;
-        if (kind === "sent") recipient.sends += 1;
-        recipient.state = kind === "sent" ? { kind: "done" } : troubled(kind);
+        if (this.#isUndoneIn(record, number)) this.#recordOne(record, number, outcome(), told);
       }
     }
     record.requests.delete(name.number);
@@ -279,9 +317,11 @@ export class FakeStore implements Scheduling, Leadership, Operating {
   /** The bounce service queues the report that is owed, or finds that nobody wants it. */
   report(id: QueueId): void {
     const record = this.record(id);
-    for (const recipient of record.owed === "delay" ? [] : record.recipients) {
-      const isDue = record.owed === "expired" && recipient.state.kind === "deferred";
-      if (recipient.state.kind === "failed" || isDue) recipient.state = { kind: "done" };
+    const told = toldIn(record.owed);
+    for (const recipient of record.recipients) {
+      if (!told.includes(recipient.state.kind)) continue;
+      if (recipient.state.kind === "sent") recipient.successes.reported += 1;
+      recipient.state = { kind: "done" };
     }
     if (record.owed === "expired") record.isFinished = true;
     if (record.owed === "delay") record.wasWarned = true;
@@ -390,6 +430,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       totalRecipients: states.length,
       undoneRecipients: states.filter(isUndone).length,
       unreportedRecipients: states.filter(({ kind }) => kind === "failed").length,
+      unreportedSuccesses: states.filter(({ kind }) => kind === "sent").length,
       ...this.#undone(record, 0, maxRecipients),
       attempts: record.attempts,
       crashes: record.crashes,
@@ -447,6 +488,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
         claim: "",
         destination: request.destination,
         recipients: request.recipients,
+        recorded: { sent: 0, deferred: 0, failed: 0, owedSuccesses: 0 },
       });
       return { id: request.id, number: record.lastRequest, generation: 1 };
     });
@@ -489,25 +531,23 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       if (record.lastCrash !== request.claim) record.crashes += 1;
       record.lastCrash = request.claim;
       const { crashes } = record;
+      const undone = request.recipients.filter((number) => this.#isUndoneIn(record, number));
       const told = {
-        sent: 0,
+        ...request.recorded,
         deferred: 0,
-        failed: 0,
         feedback: { kind: "none" },
         crashes,
       } as const;
-      if (request.state === "claimed") {
-        this.#tell({ kind: "ended", request: name, end: "putBack", ...told });
+      if (request.state === "claimed" || undone.length === 0) {
+        const end = undone.length === 0 ? "tried" : "putBack";
+        this.#tell({ kind: "ended", request: name, end, ...told });
         return "reaped";
       }
-      const undone = request.recipients.filter((number) => {
+      for (const number of undone) {
         const recipient = record.recipients[number];
-        if (recipient === undefined || !isUndone(recipient.state)) return false;
-        recipient.state = troubled("deferred");
-        return true;
-      });
-      const deferred = undone.length;
-      this.#tell({ kind: "ended", request: name, end: "tried", ...told, deferred });
+        if (recipient !== undefined) recipient.state = troubled("deferred");
+      }
+      this.#tell({ kind: "ended", request: name, end: "tried", ...told, deferred: undone.length });
       return "ambiguous";
     });
   }
@@ -522,15 +562,16 @@ export class FakeStore implements Scheduling, Leadership, Operating {
     if (record?.queue !== "active" || record.generation !== settlement.generation) return "stale";
     const undone = record.recipients.filter(({ state }) => isUndone(state)).length;
     const failed = record.recipients.filter(({ state }) => state.kind === "failed").length;
+    const succeeded = record.recipients.filter(({ state }) => state.kind === "sent").length;
     if (settlement.action !== "corrupt" && record.requests.size > 0) return "unfinished";
     switch (settlement.action) {
       case "remove":
-        if (!record.isFinished && undone + failed > 0) return "unfinished";
+        if ((!record.isFinished && undone + failed > 0) || succeeded > 0) return "unfinished";
         this.records.delete(record.id);
         this.ended.set(record.id, "removed");
         return "done";
       case "defer":
-        if (undone + failed === 0) return "unfinished";
+        if (undone + failed + succeeded === 0) return "unfinished";
         this.#enter(record, "deferred");
         record.dueMs = settlement.dueMs;
         record.owed = undefined;
@@ -540,6 +581,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
         return "done";
       case "report":
         if (settlement.kind === "failure" && failed === 0) return "unfinished";
+        if (settlement.kind === "success" && succeeded === 0) return "unfinished";
         if (settlement.kind === "delay" && undone === 0) return "unfinished";
         record.owed = settlement.kind;
         return "done";
@@ -704,6 +746,25 @@ function arrival(record: FakeRecord | undefined): number {
 
 function isUndone(state: RecipientState): boolean {
   return state.kind === "todo" || state.kind === "deferred";
+}
+
+function owing(): RecipientState {
+  return { kind: "sent", action: "relayed", status: enhancedStatus("2.0.0"), reason: "ok" };
+}
+
+/** Whom a report of that kind tells of, so that they are done. */
+function toldIn(kind: ReportKind | undefined): readonly RecipientState["kind"][] {
+  switch (kind) {
+    case "failure":
+      return ["failed"];
+    case "expired":
+      return ["failed", "deferred"];
+    case "success":
+      return ["sent"];
+    case "delay":
+    case undefined:
+      return [];
+  }
 }
 
 function troubled(kind: "deferred" | "failed"): RecipientState {

@@ -61,6 +61,8 @@ export type ActiveMessage = {
   deferred: number;
   /** Failed and not yet reported. */
   unreported: number;
+  /** Sent, and a success report is owed (D31). */
+  unreportedSuccesses: number;
   /** Whose share of active is used up, so that recipients of it wait in deferred (S31). */
   surplusOf: string | undefined;
   /** Its sender was warned of the delay. */
@@ -117,6 +119,7 @@ export function openMessage(
     nextRecipient: imported.nextRecipient,
     deferred: 0,
     unreported: imported.unreportedRecipients,
+    unreportedSuccesses: imported.unreportedSuccesses,
     surplusOf: undefined,
     wasWarned: imported.wasWarned,
     wasTried: false,

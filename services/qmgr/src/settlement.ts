@@ -2,12 +2,12 @@
  * What is to become of a message of which nothing is outstanding.
  *
  * The order is Postfix's (queues.md §3.7), but all recipients are read and tried before a report is asked for, so
- * that one report tells the sender of every failure of this attempt (D33).
+ * that one report tells the sender of every failure of this attempt (D33), and then one of every success (D31).
  *
  * Mail from the null sender takes the same way: the bounce service is the one place that decides whom a report is
  * owed to, and answers that nobody wants it (D28).
  *
- * Source: queues.md §3.7, Q5, Q6, Q7; spec S5, S10 to S13, S31.
+ * Source: queues.md §3.7, Q5, Q6, Q7; spec S5, S10 to S13, S31, D31.
  */
 import type { Settlement } from "@postmq/queue-store";
 import { backoffMs } from "./scheduler/backoff.ts";
@@ -58,6 +58,7 @@ export function decide(message: ActiveMessage, nowMs: number, limits: Settlement
     });
   if (message.isReportLate) return defer();
   if (message.unreported > 0) return settle({ action: "report", kind: "failure" });
+  if (message.unreportedSuccesses > 0) return settle({ action: "report", kind: "success" });
   if (message.deferred === 0 && message.surplusOf === undefined)
     return settle({ action: "remove" });
   // Nobody tried those that wait for room: they are called back, and at the latest due like any that failed once.

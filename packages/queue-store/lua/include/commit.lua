@@ -5,7 +5,8 @@
   envelope JSON, sender domain, recipients in all, undone recipients, domain summary ('*': staged in md:<id>),
   inline content ('' when staged or empty), inline? ('1' or ''), recipients in this call, that many values, failed
   states in this call, that many pairs (number, state).
-  Answers 'stored', 'already' (nothing is changed), or 'expired' (content or recipients stored ahead are gone).
+  Answers 'stored', 'already' (nothing is changed), or 'expired' (content or recipients stored ahead are gone). Whoever
+  commits several, all or none, asks why_not_commit of each before.
 ]]
 -- A mark whose file's owner died before forgetting it goes one day, long after any file would have been seen.
 local taken_life_seconds = 90 * 86400
@@ -29,27 +30,42 @@ local function read_commit()
   return m
 end
 
--- Content and recipients stored ahead carry an expiry; all must be there, and then stay.
-local function keep_staged(m, round)
+-- Keys of content and recipients stored ahead; nil when one is gone.
+local function staged_keys(m, round)
   local keys = {}
   if not m.is_inline and m.chunks > 0 then
     local key = P .. ':c:' .. m.content
     for i = 0, m.chunks - 1 do
-      if call('HEXISTS', key, i) == 0 then return false end
+      if call('HEXISTS', key, i) == 0 then return nil end
     end
     keys[#keys + 1] = key
   end
   for number = recipients_per_chunk, m.total - 1, recipients_per_chunk do
     local key = recipient_key(m.id, number, round)
-    if call('HLEN', key) < math.min(recipients_per_chunk, m.total - number) then return false end
+    if call('HLEN', key) < math.min(recipients_per_chunk, m.total - number) then return nil end
     keys[#keys + 1] = key
   end
   if m.summary == '*' then
     keys[#keys + 1] = domains_key(m.id, round)
-    if call('EXISTS', keys[#keys]) == 0 then return false end
+    if call('EXISTS', keys[#keys]) == 0 then return nil end
   end
+  return keys
+end
+
+-- What was stored ahead carries an expiry; all of it must be there, and then stays.
+local function keep_staged(m, round)
+  local keys = staged_keys(m, round)
+  if not keys then return false end
   for _, key in ipairs(keys) do call('PERSIST', key) end
   return true
+end
+
+local function is_committed(m) return call('EXISTS', record_key(m.id), P .. ':k:' .. m.id) > 0 end
+
+-- 'already', 'expired', or nil when it can be committed.
+local function why_not_commit(m)
+  if is_committed(m) then return 'already' end
+  if not staged_keys(m, '0') then return 'expired' end
 end
 
 local function recipient_fields(fields, m)
@@ -66,7 +82,7 @@ end
 local function commit_one(m)
   local key = record_key(m.id)
   local taken_key = P .. ':k:' .. m.id
-  if call('EXISTS', key, taken_key) > 0 then return 'already' end
+  if is_committed(m) then return 'already' end
   if not keep_staged(m, '0') then return 'expired' end
   local arrival = m.arrival ~= '' and m.arrival or digits(now_ms)
   local large = m.summary == '*'

@@ -2,19 +2,20 @@
   outcomes: recording what came of recipients. An outcome is a fact about (message, recipient), recorded whatever
   queue, generation or claim the message has by then; a recipient that is done stays done (DESIGN §3).
 
-  `outcomes` is a list of { number, kind ('s', 't', 'f'), state text after the kind }.
+  `outcomes` is a list of { number, kind ('s', 't', 'f'), state text after the kind }; a text after 's' says that a
+  success report is owed.
   `v` is what read_for_outcomes gave. Returns the record's fields that changed, flat, for the caller to write together
   with its own. When the record is gone (v[1] is false) nothing may be written: no key is made anew.
 ]]
 -- The first recipient is read along: most messages have no other. Further fields are the caller's.
 local function read_for_outcomes(id, outcomes, ...)
   local first = outcomes[1] and outcomes[1][1] or '0'
-  return redis.pcall('HMGET', record_key(id), 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg', first, 's' .. first, ...)
+  return redis.pcall('HMGET', record_key(id), 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg', first, 's' .. first, 'su', 'sr', ...)
 end
 
 local function record_outcomes(id, outcomes, v)
   local queue, arrival, summary, round = v[1], v[2], v[3], v[6] or '0'
-  local undone, failed = tonumber(v[4]), tonumber(v[5] or '0')
+  local undone, failed, succeeded = tonumber(v[4]), tonumber(v[5] or '0'), tonumber(v[11] or '0')
   local counts, changed, fields = {}, false, {}
   for i, outcome in ipairs(outcomes) do
     local number, text, kind = tonumber(outcome[1]), outcome[1], outcome[2]
@@ -31,6 +32,9 @@ local function record_outcomes(id, outcomes, v)
       elseif kind == 'f' then
         new = 'f' .. round .. '\n' .. outcome[3]
         failed = failed + 1
+      elseif outcome[3] ~= '' then
+        new = 's' .. (v[12] or '0') .. '\n' .. outcome[3]
+        succeeded = succeeded + 1
       end
       if number < recipients_per_chunk then
         fields[#fields + 1] = 's' .. text
@@ -61,6 +65,10 @@ local function record_outcomes(id, outcomes, v)
     if failed > 0 then
       fields[#fields + 1] = 'fl'
       fields[#fields + 1] = digits(failed)
+    end
+    if succeeded > 0 then
+      fields[#fields + 1] = 'su'
+      fields[#fields + 1] = digits(succeeded)
     end
   end
   return fields

@@ -4,22 +4,29 @@
   Fields of a record m:<id>:
     q queue · g generation · at arrival ms · ct created ms · qe entered its queue ms · sz content bytes · ch chunks ·
     c content id (absent: the id) · e envelope JSON · sd sender domain · n recipients in all · u undone · ds domains ·
-    lg '1' for a large message · fl failed and unreported · rr report round · fin '1' finished, to be removed ·
+    lg '1' for a large message · fl failed and unreported · rr report round · su sent, success report owed · sr its round · fin '1' finished, to be removed ·
     due ms · sp where it waits as surplus (include/surplus) · a attempts · la last attempt ms · cr crashes of delivery workers (lc the last one counted) · oc crashes of the leader while importing it ·
     cc crashes of cleanup or bounce · cl their claim · bw kind of the report owed · rn last request number · o open request numbers ·
-    x '1' forced expiry · wd '1' warned of the delay, or nobody wants it · ut '1' flushed by its id: lifts throttles, told once · rg recipient round · <i> recipient i · s<i> its state · R<n> request n
+    x '1' forced expiry · wd warned of the delay: '1', or nobody wanted it: 'n' · ut '1' flushed by its id: lifts throttles, told once · rg recipient round · <i> recipient i · s<i> its state · R<n> request n
   A recipient is "address\ncounted domain or ''\noriginal\norcpt\nnotify" with empty ends cut off.
   A state is 'd' (done), 't\nstatus\nreason\nremote JSON' (deferred), 'f<round>\nstatus\nreason\nremote JSON' (failed;
-  reported, so done, when the round is below the record's rr).
+  reported, so done, when the round is below the record's rr), or 's<round>\nstatus\nreason\nremote JSON\naction' (sent,
+  and a success report is owed; nothing is owed when the round is below the record's sr).
   A request is "generation\nstate\nclaim\ntransport\nnexthop\nrecipients", state q, c or d, recipients as "0-4,7"; then
   "\nsite" if it counts at the site of its next hop.
 ]]
 local function is_done(state, round)
   if not state then return false end
   local first = string.sub(state, 1, 1)
-  if first == 'd' then return true end
+  if first == 'd' or first == 's' then return true end
   if first ~= 'f' then return false end
   return true, tonumber(string.match(state, '^f(%d+)')) >= (tonumber(round) or 0)
+end
+
+-- Sent, and its success report is not yet queued.
+local function owes_success(state, round)
+  local of = state and string.match(state, '^s(%d+)')
+  return of and tonumber(of) >= (tonumber(round) or 0)
 end
 
 local function counted_domain(recipient)

@@ -76,6 +76,7 @@ export function imported(changes: Partial<ImportedMessage> = {}): ImportedMessag
     totalRecipients: 1,
     undoneRecipients: 1,
     unreportedRecipients: 0,
+    unreportedSuccesses: 0,
     recipients: [],
     nextRecipient: changes.totalRecipients ?? 1,
     attempts: 0,
