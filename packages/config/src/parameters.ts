@@ -143,6 +143,17 @@ function checkTransports(items: readonly string[]): void {
     throw new BadValue(`"${bad}" is not name or name:kind (kinds: smtp, lmtp)`);
 }
 
+function checkHeaderNames(items: readonly string[]): void {
+  const bad = items.find((item) => !/^[!-9;-~]{1,100}$/.test(item));
+  if (bad !== undefined) throw new BadValue(`"${bad}" is not the name of a header`);
+}
+
+function checkSignedHeaders(items: readonly string[]): void {
+  checkHeaderNames(items);
+  if (!items.some((item) => item.toLowerCase() === "from"))
+    throw new BadValue("From must be in it");
+}
+
 /** Source: postconf(5) notify_classes. */
 const noticeClasses = [
   "bounce",
@@ -226,13 +237,13 @@ export const parameterTable = {
   myorigin: text({
     default: "$myhostname",
     form: hostNameForm,
-    readBy: ["smtpd", "pickup", "cleanup", "bounce", "qmgr", "commands", "showq"],
+    readBy: ["smtpd", "pickup", "cleanup", "bounce", "qmgr", "commands", "showq", "smtp-delivery"],
     source: "postconf(5)",
     about: "Domain appended to an address that has none.",
   }),
   mydestination: list({
     default: "",
-    readBy: ["qmgr", "smtpd", "showq"],
+    readBy: ["qmgr", "smtpd", "showq", "smtp-delivery"],
     source: "postconf(5); Departs: empty, since postmq delivers to no local mailbox",
     about: "Domains of the local class: mail for them goes to local_transport.",
   }),
@@ -609,7 +620,7 @@ export const parameterTable = {
   header_size_limit: size({
     default: "102400",
     min: 1,
-    readBy: ["smtpd", "cleanup"],
+    readBy: ["smtpd", "cleanup", "smtp-delivery"],
     source: "postconf(5)",
     about: "Bytes of one header at most; the rest of it is dropped.",
   }),
@@ -935,6 +946,98 @@ export const parameterTable = {
     readBy: ["smtp-delivery"],
     source: "postconf(5)",
     about: "Longer lines of content are broken with CRLF and a space; 0: never.",
+  }),
+  disable_mime_output_conversion: yesNo({
+    default: "no",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D17",
+    about: "8-bit content goes as it is to a server that does not offer 8BITMIME.",
+  }),
+  mime_nesting_limit: count({
+    default: "100",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Multiparts within multiparts that are looked into.",
+  }),
+  mime_boundary_length_limit: count({
+    default: "2048",
+    min: 1,
+    readBy: ["smtp-delivery"],
+    source: "postconf(5)",
+    about: "Bytes of a MIME boundary that count.",
+  }),
+  smtp_generic_maps: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D21",
+    about: "Tables by which addresses in envelope and headers are rewritten when mail is sent.",
+  }),
+  propagate_unmatched_extensions: list({
+    default: "canonical, virtual",
+    bounds: "canonical, virtual, alias, forward, include, generic",
+    check: wordsOf("canonical", "virtual", "alias", "forward", "include", "generic"),
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec R11",
+    about: "Maps whose results get back the address extension that was taken off to find them.",
+  }),
+  smtp_header_checks: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D21",
+    about: "Tables of checks for the headers of a message when it is sent.",
+  }),
+  smtp_mime_header_checks: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D21",
+    about: "The same for MIME headers.",
+  }),
+  smtp_nested_header_checks: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D21",
+    about: "The same for headers of attached messages.",
+  }),
+  smtp_body_checks: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postconf(5); spec D21",
+    about: "The same for all other lines.",
+  }),
+  dkim_keys: list({
+    default: "",
+    readBy: ["smtp-delivery"],
+    source: "postmq; RFC 6376",
+    about:
+      "Tables that name, for a domain of From or a parent of it, the keys to sign with: selector=name key=/file, as " +
+      "often as there are keys.",
+  }),
+  dkim_canonicalization: oneOf(
+    ["relaxed/relaxed", "relaxed/simple", "simple/relaxed", "simple/simple"],
+    {
+      default: "relaxed/relaxed",
+      readBy: ["smtp-delivery"],
+      source: "postmq; RFC 6376 §3.4",
+      about: "What may change under way in headers and body of signed mail.",
+    },
+  ),
+  dkim_signed_headers: list({
+    default:
+      "From, Sender, Reply-To, Subject, Date, Message-ID, To, Cc, MIME-Version, Content-Type, " +
+      "Content-Transfer-Encoding, Content-ID, Content-Description, Resent-Date, Resent-From, Resent-Sender, Resent-To, " +
+      "Resent-Cc, Resent-Message-ID, In-Reply-To, References, List-Id, List-Help, List-Unsubscribe, " +
+      "List-Unsubscribe-Post, List-Subscribe, List-Post, List-Owner, List-Archive",
+    check: checkSignedHeaders,
+    readBy: ["smtp-delivery"],
+    source: "postmq; RFC 6376 §5.4",
+    about: "Headers that a signature covers, as often as each is there.",
+  }),
+  dkim_oversigned_headers: list({
+    default: "From",
+    check: checkHeaderNames,
+    readBy: ["smtp-delivery"],
+    source: "postmq; RFC 6376 §8.15",
+    about: "Headers that nobody may add to signed mail.",
   }),
   smtp_skip_5xx_greeting: yesNo({
     default: "yes",
