@@ -32,6 +32,8 @@ export type Envelope = {
   readonly fullName?: string;
   readonly encoding?: "7bit" | "8bit";
   readonly smtputf8?: boolean;
+  /** The sender wants it to travel under verified TLS or not at all. Source: RFC 8689. */
+  readonly requireTls?: boolean;
   /** DSN ENVID, decoded from xtext. */
   readonly envid?: string;
   readonly ret?: "FULL" | "HDRS";

@@ -7,6 +7,7 @@ import type { AttemptSettings } from "./attempt/attempt.ts";
 import { statusFilter } from "./attempt/status-filter.ts";
 import type { StatusFilter } from "./attempt/status-filter.ts";
 import type { CacheSettings } from "./session/connection-cache.ts";
+import { openSessionSettings } from "./session/session-settings.ts";
 import type { MailResolver } from "./servers/resolver.ts";
 import { openPlanSettings } from "./servers/server-settings.ts";
 
@@ -23,21 +24,7 @@ export async function openAttemptSettings(
     },
     confirmDelayCleared: parameters.confirm_delay_cleared,
     lmtpAssumeFinal: parameters.lmtp_assume_final,
-    session: {
-      heloName: parameters.smtp_helo_name,
-      lineLimit: parameters.smtp_line_length_limit,
-      skips5xxGreeting: parameters.smtp_skip_5xx_greeting,
-      timeoutsMs: {
-        greeting: parameters.smtp_helo_timeout,
-        ehlo: parameters.smtp_helo_timeout,
-        rset: parameters.smtp_rset_timeout,
-        mail: parameters.smtp_mail_timeout,
-        rcpt: parameters.smtp_rcpt_timeout,
-        data: parameters.smtp_data_init_timeout,
-        body: parameters.smtp_data_xfer_timeout,
-        dot: parameters.smtp_data_done_timeout,
-      },
-    },
+    session: await openSessionSettings(parameters, parts.onWarning),
     find: (await openPlanSettings(parameters, resolver)).find,
     connectTimeoutMs: parameters.smtp_connect_timeout,
     bindAddress: parameters.smtp_bind_address,

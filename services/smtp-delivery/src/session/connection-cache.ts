@@ -24,12 +24,12 @@ export type CacheSettings = {
 
 /** Whether a session may carry one more message. */
 export function mayReuse(
-  session: Pick<SmtpSession, "isReusable" | "connectedAtMs" | "uses">,
+  session: Pick<SmtpSession, "mayBeKept" | "connectedAtMs" | "uses">,
   settings: CacheSettings,
   nowMs: number,
 ): boolean {
   return (
-    session.isReusable &&
+    session.mayBeKept &&
     nowMs - session.connectedAtMs < settings.reuseMs &&
     (settings.reuseCount === 0 || session.uses < settings.reuseCount)
   );

@@ -1,5 +1,5 @@
 /**
- * Opening a TCP connection to one address of a server.
+ * Opening a connection to one address of a server: TCP, or a UNIX socket of this machine (LMTP).
  *
  * Reasons are the system's own words, as Postfix prints them. Source: spec §2 "connect"; Postfix src/smtp/smtp_connect.c.
  */
@@ -7,7 +7,9 @@ import { connect, isIPv6 } from "node:net";
 import type { Socket } from "node:net";
 
 export type DialOptions = {
+  /** An IP address, or the path of a UNIX socket, from the root. */
   readonly address: string;
+  /** Of no meaning for a UNIX socket. */
   readonly port: number;
   /** Source address for IPv4, or empty. Source: postconf(5) smtp_bind_address. */
   readonly bindAddress: string;
@@ -19,12 +21,14 @@ export type DialOptions = {
 export function dial(options: DialOptions): Promise<Socket | string> {
   return new Promise((resolve) => {
     const binds = options.bindAddress !== "" && !isIPv6(options.address);
-    const socket = connect({
-      host: options.address,
-      port: options.port,
-      noDelay: true,
-      ...(binds ? { localAddress: options.bindAddress } : {}),
-    });
+    const socket = options.address.startsWith("/")
+      ? connect({ path: options.address })
+      : connect({
+          host: options.address,
+          port: options.port,
+          noDelay: true,
+          ...(binds ? { localAddress: options.bindAddress } : {}),
+        });
     const timer =
       options.timeoutMs === 0
         ? undefined
@@ -62,4 +66,6 @@ const systemErrorTexts: ReadonlyMap<string, string> = new Map([
   ["EACCES", "Permission denied"],
   ["EPERM", "Operation not permitted"],
   ["EMFILE", "Too many open files"],
+  ["ENOENT", "No such file or directory"],
+  ["ENOTSOCK", "Socket operation on non-socket"],
 ]);

@@ -1,7 +1,8 @@
 /**
  * The envelope of a message as SMTP commands, with the extensions that the server offers.
  *
- * Source: spec D15, D16, D18, D20; RFC 1870 (SIZE); RFC 6152 (8BITMIME); RFC 3461 (DSN); RFC 6531 (SMTPUTF8).
+ * Source: spec D15, D16, D18, D20; RFC 1870 (SIZE); RFC 6152 (8BITMIME); RFC 3461 (DSN); RFC 6531 (SMTPUTF8);
+ * RFC 8689 (REQUIRETLS).
  */
 import { encodeXtext } from "@postmq/mail-format";
 import type { Envelope, Recipient } from "@postmq/vocabulary";
@@ -9,14 +10,20 @@ import type { Envelope, Recipient } from "@postmq/vocabulary";
 /** What the EHLO reply offers: keyword in capitals to its parameters. Nothing after HELO. */
 export type Offers = ReadonlyMap<string, string>;
 
-/** @param lines of the EHLO reply after the first, without codes */
+/**
+ * `AUTH=PLAIN` is how some servers write it since before RFC 2554, often besides the right form: both count.
+ *
+ * @param lines of the EHLO reply after the first, without codes
+ */
 export function parseOffers(lines: readonly string[]): Offers {
-  return new Map(
-    lines.map((line) => {
-      const [keyword = "", ...parameters] = line.trim().split(/\s+/);
-      return [keyword.toUpperCase(), parameters.join(" ")] as const;
-    }),
-  );
+  const offers = new Map<string, string>();
+  for (const line of lines) {
+    const [word = "", ...parameters] = line.trim().split(/[\s=]+/);
+    const keyword = word.toUpperCase();
+    if (keyword === "AUTH") parameters.unshift(offers.get(keyword) ?? "");
+    offers.set(keyword, parameters.join(" ").trim());
+  }
+  return offers;
 }
 
 /** The largest message the server takes, or undefined: no limit that it tells of. */
@@ -40,6 +47,7 @@ export function mailCommand(facts: MailFacts, offers: Offers): string {
     command += envelope.encoding === "8bit" ? " BODY=8BITMIME" : " BODY=7BIT";
   }
   if (facts.needsSmtputf8 && offers.has("SMTPUTF8")) command += " SMTPUTF8";
+  if (envelope.requireTls === true && offers.has("REQUIRETLS")) command += " REQUIRETLS";
   if (!offers.has("DSN")) return command;
   if (envelope.envid !== undefined) command += ` ENVID=${encodeXtext(envelope.envid)}`;
   if (envelope.ret !== undefined) command += ` RET=${envelope.ret}`;

@@ -8,8 +8,21 @@ import type { SmtpReply } from "@postmq/mail-format";
 import { enhancedStatus, parseEnhancedStatus } from "@postmq/vocabulary";
 import type { EnhancedStatus } from "@postmq/vocabulary";
 
-/** Where a conversation is. `drain` is the wait for the server's ear while content is written. */
-export const stages = ["greeting", "ehlo", "rset", "mail", "rcpt", "data", "body", "dot"] as const;
+/** Where a conversation is. `body` is the wait for the server's ear while content is written. */
+export const stages = [
+  "greeting",
+  "ehlo",
+  "lhlo",
+  "starttls",
+  "auth",
+  "rset",
+  "mail",
+  "rcpt",
+  "data",
+  "body",
+  "dot",
+  "quit",
+] as const;
 export type Stage = (typeof stages)[number];
 
 /** The verdict on a refused recipient: later is 4xx, never is 5xx or nonsense. */
@@ -18,6 +31,9 @@ export type Refusal = {
   readonly status: EnhancedStatus;
   readonly reason: string;
 };
+
+/** Of a conversation that broke off. */
+export const lostStatus = enhancedStatus("4.4.2");
 
 /** What the server said, as a reply with a code; 0 when it spoke no SMTP. */
 export function readReply(raw: string): SmtpReply {
@@ -54,13 +70,18 @@ export function refusalOf(reply: SmtpReply, host: string, stage: Stage): Refusal
 
 /** The verdict of a greeting, EHLO or HELO that turned us away; what is no SMTP counts as 4xx. */
 export function turnedAway(reply: SmtpReply, host: string, isPermanent: boolean): Refusal {
-  const wanted = isPermanent ? "5" : "4";
-  const status = reply.status ?? enhancedStatus(`${wanted}.0.0`);
   return {
     isPermanent,
-    status: parseEnhancedStatus(`${wanted}${status.slice(1)}`) ?? status,
+    status: softened(reply, isPermanent),
     reason: `host ${host} refused to talk to me: ${reply.text}`,
   };
+}
+
+/** The status of a refusal that we take for permanent or not, whatever its first digit says. */
+export function softened(reply: SmtpReply, isPermanent: boolean): EnhancedStatus {
+  const digit = isPermanent ? "5" : "4";
+  const status = reply.status ?? enhancedStatus(`${digit}.0.0`);
+  return parseEnhancedStatus(`${digit}${status.slice(1)}`) ?? status;
 }
 
 /** Codes of a refusal after which a connection is not used again (D9). */
@@ -79,21 +100,30 @@ export function brokenReason(how: "lost" | "timedOut", host: string, stage: Stag
 const activities: Readonly<Record<Stage, string>> = {
   greeting: "receiving the initial server greeting",
   ehlo: "performing the EHLO handshake",
+  lhlo: "performing the LHLO handshake",
+  starttls: "receiving the STARTTLS response",
+  // Postfix has no other words for it.
+  auth: "performing the EHLO handshake",
   rset: "sending RSET",
   mail: "sending MAIL FROM",
   rcpt: "sending RCPT TO",
   data: "sending DATA command",
   body: "sending message body",
   dot: "sending end of data -- message may be sent more than once",
+  quit: "sending QUIT",
 };
 
 const commandNames: Readonly<Record<Stage, string>> = {
   greeting: "initial connection",
   ehlo: "EHLO command",
+  lhlo: "LHLO command",
+  starttls: "STARTTLS command",
+  auth: "AUTH command",
   rset: "RSET command",
   mail: "MAIL FROM command",
   rcpt: "RCPT TO command",
   data: "DATA command",
   body: "end of DATA command",
   dot: "end of DATA command",
+  quit: "QUIT command",
 };

@@ -1,52 +1,65 @@
 /**
- * One SMTP conversation with one server, over nodemailer's SMTPConnection.
+ * One SMTP or LMTP conversation with one server: the session is opened, then carries one message after the other.
  *
- * nodemailer opens the session (greeting, EHLO, HELO) and reads replies; the transaction is ours, because delivery has to
- * know each reply by its command: one outcome per recipient, whatever happens later (D6, D7). Where the server
- * offers PIPELINING, RSET (on reuse), MAIL, all RCPT and DATA leave in one write.
+ * Opening is greeting, EHLO, STARTTLS with a second EHLO, AUTH: each as the wishes of the destination have it. The
+ * transaction knows each reply by its command: one outcome per recipient, whatever happens later (D6, D7). Where
+ * the server offers PIPELINING, RSET (on reuse), MAIL, all RCPT and DATA leave in one write. In LMTP each accepted recipient
+ * has a reply of its own after the dot; those that came before a break are facts.
  *
  * Important: the final dot is written in exactly one place, `#sendDot`, and only after the caller's `approveDot` said
  * yes while the conversation still stood. That is the fence of DESIGN §3; `sendWhole` and `sendStream` lead there.
  *
- * Each command has its own deadline, Postfix's parameter for it. Departs: a deadline is not put off by bytes that drip in
- * (as with Postfix's smtp_per_request_deadline), so that a drip-feeding server holds a slot for a bounded time.
  * Content is written in pieces of 64 KB, each under smtp_data_xfer_timeout.
  *
- * A session owns the token of its connection, from the open socket to the closed one, whatever closes it.
- *
- * Source: spec D6 to D12, D15, D20, D26, delivery.md §2, §4; RFC 5321 §4.5.3.2; RFC 2920.
+ * Source: spec D6 to D12, D15, D20, D22, D23, D26, delivery.md §2, §5; RFC 2033; RFC 2920.
  */
 import type { Socket } from "node:net";
 
 import type { SmtpReply } from "@postmq/mail-format";
 import type { ConnectionToken } from "@postmq/queue-store";
-import { enhancedStatus } from "@postmq/vocabulary";
-import SMTPConnection from "nodemailer/lib/smtp-connection";
 
-import { parseOffers } from "./mail-commands.ts";
+import { Conversation } from "./conversation.ts";
+import type { Broken, Command, ConversationWishes } from "./conversation.ts";
+import { readEhloReply } from "./ehlo-reply.ts";
 import type { Offers } from "./mail-commands.ts";
 import { BodyStuffer, dotStuffWhole, finalDot } from "./message-body.ts";
-import { brokenReason, endsReuse, isPositive, readReply, turnedAway } from "./reply-verdict.ts";
-import type { Refusal, Stage } from "./reply-verdict.ts";
+import { loopRefusal, lostRefusal, refusedBy, temporary, tlsFailure } from "./opening-refusal.ts";
+import type { SessionRefusal } from "./opening-refusal.ts";
+import {
+  brokenReason,
+  endsReuse,
+  isPositive,
+  lostStatus,
+  readReply,
+  softened,
+  turnedAway,
+} from "./reply-verdict.ts";
+import type { Stage } from "./reply-verdict.ts";
+import type { Login } from "./sasl-credentials.ts";
+import { logIn } from "./sasl-login.ts";
+import { shownHost } from "./server-name.ts";
+import type { ServerName } from "./server-name.ts";
+import type { SessionSettings } from "./session-settings.ts";
 
-export type SessionSettings = {
-  readonly heloName: string;
-  readonly lineLimit: number;
-  readonly skips5xxGreeting: boolean;
-  /** Deadlines in ms. */
-  readonly timeoutsMs: Readonly<Record<Stage, number>>;
+export { shownHost } from "./server-name.ts";
+export type { ServerName } from "./server-name.ts";
+export type { Broken } from "./conversation.ts";
+export type { SessionRefusal } from "./opening-refusal.ts";
+export type { SessionSettings } from "./session-settings.ts";
+
+/** What is wanted of a session with this server, besides what holds for all. */
+export type SessionWishes = ConversationWishes & {
+  /** Used if the server offers AUTH. */
+  readonly login?: Login;
+  /** Where a loop is looked for (D3): with MX hosts on port 25. */
+  readonly self?: {
+    /** Names of this mail system, in lower case. */
+    readonly ownNames: ReadonlySet<string>;
+    readonly nexthop: string;
+    /** No server is preferred to this one. */
+    readonly isBestMx: boolean;
+  };
 };
-
-/** name[address] and what is needed to name the server in logs and reports. */
-export type ServerName = {
-  readonly host: string;
-  readonly address: string;
-  readonly port: number;
-};
-
-export function shownHost(server: ServerName): string {
-  return `${server.host}[${server.address}]`;
-}
 
 /** What a transaction needs to know of a message. */
 export type MailToSend = {
@@ -66,8 +79,6 @@ export type RecipientVerdict =
   /** The conversation ended before the server said anything about it. */
   | { readonly kind: "open" };
 
-export type Broken = { readonly how: "lost" | "timedOut"; readonly stage: Stage };
-
 export type Transaction = {
   /** One for each of the rcptCommands. */
   readonly verdicts: readonly RecipientVerdict[];
@@ -80,134 +91,167 @@ export type Transaction = {
   readonly contentError?: unknown;
 };
 
-/** Why no session came about. `unknown` verdicts are those without a reply: lost or timed out. */
-export type SessionRefusal = Refusal & { readonly hasReply: boolean };
-
-type ReplyAction = (reply: string) => void;
-
-/**
- * The parts of SMTPConnection that its declarations leave out and that this module stands on. The version is pinned, and
- * the tests beside this file walk each of them.
- */
-interface Innards {
-  /** Handlers for the replies still to come, in order. */
-  readonly _responseActions: ReplyAction[];
-  /** The EHLO reply without its first line; undefined after HELO. */
-  readonly _ehloLines?: readonly string[];
-  _actionGreeting(reply: string): void;
-}
-
-const Connection = SMTPConnection as unknown as new (
-  options: SMTPConnection.Options,
-) => SMTPConnection & Innards;
-
 /** Small content is sent in one write together with its final dot. */
 const wholeBytes = 65_536;
 const pieceBytes = 65_536;
-const largestReplyBytes = 65_536;
-/** After QUIT the server may take so long to close its side. It holds a token until then. */
-const closingMs = 1_000;
-/** nodemailer's own timers must never fire before ours. */
-const neverMs = 2 ** 31 - 1;
 
-export class SmtpSession extends Connection {
-  readonly server: ServerName;
-  readonly connectedAtMs: number;
+export class SmtpSession extends Conversation {
   /** Transactions begun, this one included. */
   uses = 0;
   offers: Offers = new Map();
-  readonly #settings: SessionSettings;
-  readonly #socket: Socket;
-  #token: ConnectionToken;
-  #timer: NodeJS.Timeout | undefined;
-  #stage: Stage = "greeting";
-  #broken: Broken | undefined;
-  #onBroken: (() => void) | undefined;
+  /** What an operator may want to read about the server, as far as the session came. */
+  readonly notices: string[] = [];
+  /** Sessions with different keys are not interchangeable (D27); undefined: nobody logged in. */
+  credentialsKey: string | undefined;
+  readonly #wishes: SessionWishes;
   #needsReset = false;
   #isSpoilt = false;
-  /** Told when the conversation ends while nobody uses it. */
-  onEnd: (() => void) | undefined;
 
   constructor(
     socket: Socket,
     server: ServerName,
     settings: SessionSettings,
     token: ConnectionToken,
+    wishes: SessionWishes = {},
   ) {
-    super({
-      connection: socket,
-      name: settings.heloName,
-      ignoreTLS: true,
-      connectionTimeout: neverMs,
-      greetingTimeout: neverMs,
-      socketTimeout: neverMs,
-      maxResponseSize: largestReplyBytes,
-      socketCloseTimeout: closingMs,
-    });
-    this.server = server;
-    this.connectedAtMs = performance.now();
-    this.#settings = settings;
-    this.#socket = socket;
-    this.#token = token;
-    socket.once("close", () => this.#token[Symbol.dispose]());
-  }
-
-  /** The name of the destination at which this connection counts. */
-  get countsAt(): string {
-    return this.#token.name;
-  }
-
-  /** It serves nobody at the destination where it counted. */
-  countNowhere(): void {
-    this.#token[Symbol.dispose]();
-  }
-
-  /** From now on it counts where this token does. */
-  countUnder(token: ConnectionToken): void {
-    this.countNowhere();
-    this.#token = token;
-    if (this.#socket.closed) token[Symbol.dispose]();
+    super(socket, server, settings, token, wishes);
+    this.#wishes = wishes;
   }
 
   /** May another message go over this connection? */
   get isReusable(): boolean {
-    return !this.#isSpoilt && this.#broken === undefined && !this.destroyed;
+    return !this.#isSpoilt && this.broken === undefined && !this.destroyed;
   }
 
-  get broken(): Broken | undefined {
-    return this.#broken;
+  /** May it be kept for the next request? Under TLS that is for the policy to say (D27). */
+  get mayBeKept(): boolean {
+    return this.isReusable && (this.tls === undefined || this.tlsPolicy?.mayReuse === true);
   }
 
-  /** Greeting and EHLO. @returns undefined when the session stands. */
-  begin(): Promise<SessionRefusal | undefined> {
-    return new Promise((resolve) => {
-      this.on(
-        "error",
-        (error: Error & { readonly response?: string; readonly command?: string }) => {
-          resolve(this.#refusal(error));
-          this.#break("lost");
-        },
-      );
-      this.on("end", () => {
-        resolve(this.#refusal(undefined));
-        this.#break("lost");
-        this.onEnd?.();
-      });
-      this.#arm("greeting");
-      this.connect((error) => {
-        if (error !== undefined) return;
-        this.#disarm();
-        this.offers = parseOffers(this._ehloLines ?? []);
-        resolve(undefined);
-      });
+  /** The name that the server asks for its log, e.g. the key of a TLS policy; undefined: no TLS was wanted. */
+  get tlsKey(): string | undefined {
+    return this.tlsPolicy?.key;
+  }
+
+  // ----------------------------------------------------------------------------------- the opening
+
+  /** Greeting, EHLO, TLS and login. @returns undefined when the session stands. */
+  async begin(): Promise<SessionRefusal | undefined> {
+    if (!(await this.meet())) return this.#openingFailed();
+    // nodemailer has the EHLO reply without its first line, which names the server.
+    const raw = this._ehloLines === undefined ? undefined : this.lastServerResponse;
+    const refusal = this.#hear(typeof raw === "string" ? raw : undefined) ?? (await this.#secure());
+    return refusal ?? (await this.#logIn());
+  }
+
+  protected override onGreeting(greeting: string): void {
+    const name = greeting.slice(4).split(/\s/)[0] ?? "";
+    if (this.#wishes.self?.ownNames.has(name.toLowerCase()) !== true) return;
+    this.notices.push(`host ${shownHost(this.server)} greeted me with my own hostname ${name}`);
+  }
+
+  /** @param raw the reply to EHLO; undefined after HELO: nothing is offered */
+  #hear(raw: string | undefined): SessionRefusal | undefined {
+    if (raw === undefined) {
+      this.offers = new Map();
+      return undefined;
+    }
+    const host = shownHost(this.server);
+    const { name, offers, notices } = readEhloReply(
+      raw,
+      this.settings.discardsFor(this.server.address),
+      host,
+    );
+    this.offers = offers;
+    this.notices.push(...notices.filter((notice) => !this.notices.includes(notice)));
+    const { self } = this.#wishes;
+    if (self?.ownNames.has(name.toLowerCase()) !== true) return undefined;
+    this.notices.push(`host ${host} replied to HELO/EHLO with my own hostname ${name}`);
+    return loopRefusal(self.nexthop, self.isBestMx);
+  }
+
+  /** D22: at a required level there is no going on without TLS. */
+  async #secure(): Promise<SessionRefusal | undefined> {
+    const policy = this.tlsPolicy;
+    if (policy === undefined || this.tls !== undefined) return undefined;
+    const isRequired = policy.level !== "may";
+    const host = shownHost(this.server);
+    if (!this.offers.has("STARTTLS")) {
+      const reason = `TLS is required, but was not offered by host ${host}`;
+      return isRequired ? temporary("4.7.4", reason) : undefined;
+    }
+    const raw = await this.ask("starttls", "STARTTLS");
+    if (raw === undefined) return this.#openingFailed();
+    const reply = readReply(raw);
+    if (!isPositive(reply)) {
+      if (reply.code === 421) return refusedBy(reply, turnedAway(reply, host, false));
+      const reason = `TLS is required, but host ${host} refused to start TLS: ${reply.text}`;
+      const refusal = { isPermanent: false, status: softened(reply, false), reason };
+      return isRequired ? refusedBy(reply, refusal) : undefined;
+    }
+    return (await this.startTls()) ? await this.#meetAgain() : this.#openingFailed();
+  }
+
+  /** What was offered in plain text does not count any more (RFC 3207 §4.2). */
+  async #meetAgain(): Promise<SessionRefusal | undefined> {
+    this.offers = new Map();
+    const isLmtp = this.protocol === "lmtp";
+    const { heloName } = this.settings;
+    const extended = isLmtp ? "LHLO" : "EHLO";
+    const raw = await this.ask(isLmtp ? "lhlo" : "ehlo", `${extended} ${heloName}`);
+    if (raw === undefined) return this.#openingFailed();
+    const reply = readReply(raw);
+    if (isPositive(reply)) return this.#hear(raw);
+    if (isLmtp || reply.code === 421) return this.#turnedAway(reply);
+    const second = await this.ask("ehlo", `HELO ${heloName}`);
+    if (second === undefined) return this.#openingFailed();
+    const last = readReply(second);
+    return isPositive(last) ? undefined : this.#turnedAway(last);
+  }
+
+  async #logIn(): Promise<SessionRefusal | undefined> {
+    const { login } = this.#wishes;
+    const offered = this.offers.get("AUTH");
+    if (login === undefined || offered === undefined) return undefined;
+    const refusal = await logIn(login, {
+      host: shownHost(this.server),
+      offered,
+      protection: this.#protection,
+      ask: (stage, line) => this.ask(stage, line),
+      lost: () => this.#openingFailed(),
     });
+    if (refusal === undefined) this.credentialsKey = login.credentials.key;
+    return refusal;
   }
 
-  /** The greeting is in: EHLO has a deadline of its own. */
-  override _actionGreeting(reply: string): void {
-    if (reply.startsWith("220")) this.#arm("ehlo");
-    super._actionGreeting(reply);
+  get #protection() {
+    if (this.tls === undefined) return "plain";
+    return this.tls.trust === "Verified" ? "verified" : "tls";
   }
+
+  #turnedAway(reply: SmtpReply): SessionRefusal {
+    const isGreeting = this.at === "greeting";
+    const isPermanent = reply.code >= 500 && !(isGreeting && this.settings.skips5xxGreeting);
+    return refusedBy(reply, turnedAway(reply, shownHost(this.server), isPermanent));
+  }
+
+  #openingFailed(): SessionRefusal {
+    const isOptional = this.tlsPolicy?.level === "may";
+    if (this.isShakingHands) {
+      return tlsFailure("Cannot start TLS: handshake failure", isOptional);
+    }
+    if (this.tlsVerdict?.kind === "refused") {
+      const { status, reason } = this.tlsVerdict;
+      return temporary(status, reason);
+    }
+    if (this.lastWords !== undefined) return this.#turnedAway(readReply(this.lastWords));
+    const reason = brokenReason(this.broken?.how ?? "lost", shownHost(this.server), this.at);
+    const refusal = lostRefusal({ isPermanent: false, status: lostStatus, reason });
+    // A session under TLS that breaks is as good a reason to do without it (D23).
+    return { ...refusal, mayTryPlain: isOptional && this.tls !== undefined };
+  }
+
+  // ------------------------------------------------------------------------------- the transaction
 
   /**
    * One message to some recipients.
@@ -229,26 +273,28 @@ export class SmtpSession extends Connection {
       this.drop();
       return { verdicts: [], wasStale: true, isDotRefused: false };
     }
-    if (!replies.mayTransfer) return this.#summary(mail, replies, { isDotRefused: false });
-    const body = await this.#sendBody(mail);
+    if (!replies.mayTransfer) return this.#summary(mail, replies, nothingSent);
+    const body = await this.#sendBody(mail, replies);
     return this.#summary(mail, replies, body);
   }
 
   #hasLeft({ rset, mail }: EnvelopeReplies): boolean {
-    const isLost = mail === undefined && this.#broken?.how === "lost";
+    const isLost = mail === undefined && this.broken?.how === "lost";
     return isLost || mail?.code === 421 || (rset !== undefined && !isPositive(rset));
   }
 
-  /** Ends the session in the polite way; the reply to QUIT is not awaited (smtp_skip_quit_response). */
+  /**
+   * Ends the session in the polite way. The reply to QUIT is awaited only without smtp_skip_quit_response, and nobody waits
+   * for that here: the connection keeps its token until it is closed.
+   */
   override quit(): void {
-    if (this.isReusable) this.#socket.write("QUIT\r\n");
-    this.close();
-  }
-
-  /** Ends the connection at once, whatever state it is in. */
-  drop(): void {
-    this.#break("lost");
-    this.#socket.destroy();
+    if (!this.isReusable) return this.close();
+    this.#isSpoilt = true;
+    if (this.settings.awaitsQuitReply) {
+      void this.ask("quit", "QUIT").then(() => this.close());
+      return;
+    }
+    this.wire.write("QUIT\r\n");
     this.close();
   }
 
@@ -256,7 +302,7 @@ export class SmtpSession extends Connection {
 
   async #pipelined(mail: MailToSend, resets: boolean): Promise<EnvelopeReplies> {
     const rset = resets ? [{ stage: "rset", line: "RSET" } as const] : [];
-    const got = await this.#exchange([...rset, ...envelopeCommands(mail), dataCommand]);
+    const got = await this.exchange([...rset, ...envelopeCommands(mail), dataCommand]);
     const answers = resets ? got.slice(1) : got;
     const count = mail.rcptCommands.length;
     const replies = {
@@ -275,24 +321,25 @@ export class SmtpSession extends Connection {
   /** D12: DATA was sent along, nobody was accepted, but the server wants content: an empty message to nobody. */
   async #endEmptyMessage(hasAccepted: boolean): Promise<void> {
     // A server that took recipients without a sender can't be trusted to send the nothing nowhere.
-    if (hasAccepted) return this.drop();
-    await this.#exchange([{ stage: "rset", line: "." }]);
+    // In LMTP nobody answers to it at all.
+    if (hasAccepted || this.protocol === "lmtp") return this.drop();
+    await this.exchange([{ stage: "rset", line: "." }]);
     this.#needsReset = false;
   }
 
   async #oneByOne(mail: MailToSend, resets: boolean): Promise<EnvelopeReplies> {
-    const rset = resets ? (await this.#exchange([{ stage: "rset", line: "RSET" }]))[0] : undefined;
+    const rset = resets ? (await this.exchange([{ stage: "rset", line: "RSET" }]))[0] : undefined;
     const isReset = !resets || (rset !== undefined && isPositive(rset));
     const got: SmtpReply[] = [];
     for (const command of isReset ? envelopeCommands(mail) : []) {
-      const [reply] = await this.#exchange([command]);
+      const [reply] = await this.exchange([command]);
       if (reply === undefined) break;
       got.push(reply);
       if (command.stage === "mail" && !isPositive(reply)) break;
     }
     const [mailReply, ...rcpts] = got;
-    const isAsked = this.#broken === undefined && rcpts.some(isPositive);
-    const data = isAsked ? (await this.#exchange([dataCommand]))[0] : undefined;
+    const isAsked = this.broken === undefined && rcpts.some(isPositive);
+    const data = isAsked ? (await this.exchange([dataCommand]))[0] : undefined;
     return {
       rset,
       mail: mailReply,
@@ -302,43 +349,17 @@ export class SmtpSession extends Connection {
     };
   }
 
-  /** Sends commands in one write and waits for their replies: fewer of them when the conversation breaks. */
-  #exchange(commands: readonly Command[]): Promise<readonly SmtpReply[]> {
-    const replies: SmtpReply[] = [];
-    const first = commands[0];
-    if (this.#broken !== undefined || first === undefined) return Promise.resolve(replies);
-    return new Promise((resolve) => {
-      const finish = () => {
-        this.#disarm();
-        this.#onBroken = undefined;
-        resolve(replies);
-      };
-      const onReply = (raw: string) => {
-        replies.push(readReply(raw));
-        const next = commands[replies.length];
-        if (next === undefined) finish();
-        else this.#arm(next.stage);
-      };
-      this.#onBroken = finish;
-      let batch = "";
-      for (const { line } of commands) {
-        this._responseActions.push(onReply);
-        batch += `${line}\r\n`;
-      }
-      this.#arm(first.stage);
-      this.#socket.write(batch);
-    });
-  }
-
   // ----------------------------------------------------------------------------------- the content
 
-  async #sendBody(mail: MailToSend): Promise<BodyEnd> {
-    this.#stage = "body";
-    const end: EndOfData = { reply: undefined, onReply: undefined };
-    this._responseActions.push((raw) => {
-      end.reply = readReply(raw);
+  async #sendBody(mail: MailToSend, { rcpts }: EnvelopeReplies): Promise<BodyEnd> {
+    this.at = "body";
+    const awaited = this.protocol === "lmtp" ? rcpts.filter(isPositive).length : 1;
+    const end: EndOfData = { replies: [], awaited, onReply: undefined };
+    const onReply = (raw: string) => {
+      end.replies.push(readReply(raw));
       end.onReply?.();
-    });
+    };
+    for (let count = 0; count < awaited; count += 1) this._responseActions.push(onReply);
     return mail.whole !== undefined && mail.whole.length <= wholeBytes
       ? await this.#sendWhole(mail, mail.whole, end)
       : await this.#sendStream(mail, end);
@@ -349,25 +370,25 @@ export class SmtpSession extends Connection {
    * content either. What can fail is done before the mark, so that as little as possible is ambiguous.
    */
   async #sendWhole(mail: MailToSend, whole: Buffer, end: EndOfData): Promise<BodyEnd> {
-    const wire = dotStuffWhole(whole, this.#settings.lineLimit);
+    const wire = dotStuffWhole(whole, this.settings.lineLimit);
     return await this.#sendDot(await mail.approveDot(), wire, end);
   }
 
   async #sendStream(mail: MailToSend, end: EndOfData): Promise<BodyEnd> {
-    const stuffer = new BodyStuffer(this.#settings.lineLimit);
+    const stuffer = new BodyStuffer(this.settings.lineLimit);
     const content = mail.whole === undefined ? mail.readContent() : [mail.whole];
     try {
       for await (const chunk of content) {
         await this.#writePieces(stuffer.write(chunk));
-        if (this.#broken !== undefined || end.reply !== undefined) break;
+        if (this.#isOver(end)) break;
       }
     } catch (error) {
       this.drop();
-      return { isDotRefused: false, contentError: error };
+      return { isDotRefused: false, replies: [], contentError: error };
     }
     await this.#writePieces(stuffer.end());
     // Asked only when all content has left: the time between mark and dot is the time in which a crash is ambiguous.
-    if (this.#broken !== undefined || end.reply !== undefined) return this.#earlyEnd(end);
+    if (this.#isOver(end)) return this.#earlyEnd(end);
     return await this.#sendDot(await mail.approveDot(), finalDot, end);
   }
 
@@ -375,47 +396,59 @@ export class SmtpSession extends Connection {
   async #sendDot(isApproved: boolean, wire: Buffer, end: EndOfData): Promise<BodyEnd> {
     if (!isApproved) {
       this.drop();
-      return { isDotRefused: true };
+      return { isDotRefused: true, replies: [] };
     }
-    if (this.#broken !== undefined || end.reply !== undefined) return this.#earlyEnd(end);
+    if (this.#isOver(end)) return this.#earlyEnd(end);
     await new Promise<void>((resolve) => {
-      end.onReply = resolve;
-      this.#onBroken = resolve;
-      this.#arm("dot");
-      this.#socket.write(wire);
+      end.onReply = () => {
+        if (end.replies.length >= end.awaited) resolve();
+        else this.arm("dot");
+      };
+      this.onBroken = resolve;
+      this.arm("dot");
+      this.wire.write(wire);
     });
-    this.#disarm();
-    this.#onBroken = undefined;
-    if (end.reply === undefined) return { isDotRefused: false };
-    this.#needsReset = false;
-    return { isDotRefused: false, reply: end.reply };
+    this.disarm();
+    this.onBroken = undefined;
+    if (end.replies.length >= end.awaited) this.#needsReset = false;
+    return { isDotRefused: false, replies: end.replies };
+  }
+
+  /** Before the dot. */
+  #isOver(end: EndOfData): boolean {
+    return this.broken !== undefined || end.replies.length > 0;
   }
 
   /** D10: the server has answered, or gone, before it had the whole content. A 2xx at this point means nothing. */
   #earlyEnd(end: EndOfData): BodyEnd {
     this.drop();
-    return end.reply === undefined || isPositive(end.reply)
-      ? { isDotRefused: false }
-      : { isDotRefused: false, reply: end.reply };
+    const replies = end.replies.map((reply) => (isPositive(reply) ? undefined : reply));
+    return { isDotRefused: false, replies };
   }
 
   async #writePieces(bytes: Buffer): Promise<void> {
-    for (let start = 0; start < bytes.length && this.#broken === undefined; start += pieceBytes) {
-      if (this.#socket.write(bytes.subarray(start, start + pieceBytes))) continue;
+    for (let start = 0; start < bytes.length && this.broken === undefined; start += pieceBytes) {
+      if (this.wire.write(bytes.subarray(start, start + pieceBytes))) continue;
       await new Promise<void>((resolve) => {
-        this.#onBroken = resolve;
-        this.#arm("body");
-        this.#socket.once("drain", resolve);
+        this.onBroken = resolve;
+        this.arm("body");
+        this.wire.once("drain", resolve);
       });
-      this.#disarm();
-      this.#onBroken = undefined;
+      this.disarm();
+      this.onBroken = undefined;
     }
   }
 
   // ------------------------------------------------------------------------------------ the verdict
 
   #summary(mail: MailToSend, replies: EnvelopeReplies, body: BodyEnd): Transaction {
-    const verdicts = mail.rcptCommands.map((_, index) => verdictOf(replies, index, body.reply));
+    const isLmtp = this.protocol === "lmtp";
+    let accepted = -1;
+    const verdicts = mail.rcptCommands.map((_, index) => {
+      const rcpt = replies.rcpts[index];
+      if (isLmtp && rcpt !== undefined && isPositive(rcpt)) accepted += 1;
+      return verdictOf(replies, index, body.replies[isLmtp ? accepted : 0]);
+    });
     this.#isSpoilt ||= verdicts.some(
       (verdict) => verdict.kind === "refused" && endsReuse(verdict.reply),
     );
@@ -424,50 +457,11 @@ export class SmtpSession extends Connection {
       verdicts,
       wasStale: false,
       isDotRefused: body.isDotRefused,
-      ...(this.#broken === undefined || hasOwnTrouble ? {} : { broken: this.#broken }),
+      ...(this.broken === undefined || hasOwnTrouble ? {} : { broken: this.broken }),
       ...(body.contentError === undefined ? {} : { contentError: body.contentError }),
     };
   }
-
-  #refusal(error: { readonly response?: string } | undefined): SessionRefusal {
-    const host = shownHost(this.server);
-    if (typeof error?.response === "string") {
-      const reply = readReply(error.response);
-      const isPermanent =
-        reply.code >= 500 && (this.#stage === "ehlo" || !this.#settings.skips5xxGreeting);
-      return { ...turnedAway(reply, host, isPermanent), hasReply: true };
-    }
-    const how = this.#broken?.how ?? "lost";
-    const reason = brokenReason(how, host, this.#stage);
-    return { isPermanent: false, status: lostStatus, reason, hasReply: false };
-  }
-
-  // ------------------------------------------------------------------------------- time and breakage
-
-  #arm(stage: Stage): void {
-    clearTimeout(this.#timer);
-    this.#stage = stage;
-    this.#timer = setTimeout(() => {
-      this.#break("timedOut");
-      this.#socket.destroy();
-      this.close();
-    }, this.#settings.timeoutsMs[stage]);
-  }
-
-  #disarm(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-  }
-
-  /** The conversation is over. The first cause counts. */
-  #break(how: "lost" | "timedOut"): void {
-    this.#disarm();
-    this.#broken ??= { how, stage: this.#stage };
-    this.#onBroken?.();
-  }
 }
-
-type Command = { readonly stage: Stage; readonly line: string };
 
 const dataCommand: Command = { stage: "data", line: "DATA" };
 
@@ -487,22 +481,32 @@ type EnvelopeReplies = {
   readonly mayTransfer: boolean;
 };
 
-/** Where the reply to the content lands, and who waits for it. It may come before the dot (D10). */
-type EndOfData = { reply: SmtpReply | undefined; onReply: (() => void) | undefined };
+/** Where replies to the content land, and who waits for them. They may come before the dot (D10). */
+type EndOfData = {
+  readonly replies: SmtpReply[];
+  /** One; in LMTP one for each accepted recipient. */
+  readonly awaited: number;
+  onReply: (() => void) | undefined;
+};
 
 type BodyEnd = {
   readonly isDotRefused: boolean;
-  readonly reply?: SmtpReply;
+  /** In the order of the accepted recipients; undefined: it said nothing that counts. */
+  readonly replies: readonly (SmtpReply | undefined)[];
   readonly contentError?: unknown;
 };
 
-const lostStatus = enhancedStatus("4.4.2");
+const nothingSent: BodyEnd = { isDotRefused: false, replies: [] };
 
 function isInvitation(reply: SmtpReply): boolean {
   return reply.code >= 300 && reply.code < 400;
 }
 
-/** The first command that was refused decides; who was accepted by RCPT shares the fate of the content. */
+/**
+ * The first command that was refused decides; who was accepted by RCPT shares the fate of the content.
+ *
+ * @param endReply the reply to the content; in LMTP the one for this recipient
+ */
 function verdictOf(
   replies: EnvelopeReplies,
   index: number,

@@ -1,0 +1,341 @@
+/**
+ * The line to a server: commands and replies under deadlines, TLS on top of it, the token that it counts with. What is said
+ * over it is for others to decide.
+ *
+ * It stands on nodemailer's SMTPConnection, which says hello, reads replies and starts TLS. What was received in plain text
+ * and is still unread when TLS starts is thrown away (RFC 3207 §6).
+ *
+ * Each command has its own deadline, Postfix's parameter for it. Departs: a deadline is not put off by bytes that drip in
+ * (as with Postfix's smtp_per_request_deadline), so that a drip-feeding server holds a slot for a bounded time.
+ *
+ * A conversation owns the token of its connection, from the open socket to the closed one, whatever closes it.
+ *
+ * Source: spec delivery.md §2, §4, D24; security.md 13, 18; RFC 5321 §4.5.3.2; RFC 3207.
+ */
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+
+import type { SmtpReply } from "@postmq/mail-format";
+import type { ConnectionToken } from "@postmq/queue-store";
+import SMTPConnection from "nodemailer/lib/smtp-connection";
+
+import type { TlsPolicy, TlsVerdict } from "../tls/tls-policy.ts";
+import { readReply } from "./reply-verdict.ts";
+import type { Stage } from "./reply-verdict.ts";
+import type { ServerName } from "./server-name.ts";
+import type { SessionSettings } from "./session-settings.ts";
+import { tlsFacts } from "./tls-facts.ts";
+import type { TlsFacts } from "./tls-facts.ts";
+
+/** How a conversation with one server is to be held, besides what holds for all. */
+export type ConversationWishes = {
+  /** Default smtp. */
+  readonly protocol?: "smtp" | "lmtp";
+  /** Default: no TLS. */
+  readonly tls?: TlsPolicy;
+  /** TLS comes before the greeting (smtp_tls_wrappermode). */
+  readonly isTlsImplicit?: boolean;
+};
+
+export type Broken = { readonly how: "lost" | "timedOut"; readonly stage: Stage };
+
+export type Command = { readonly stage: Stage; readonly line: string };
+
+type ReplyAction = (reply: string) => void;
+
+/**
+ * The parts of SMTPConnection that its declarations leave out and that this module stands on. The version is pinned, and
+ * the tests beside this file walk each of them.
+ */
+interface Innards {
+  /** Handlers for the replies still to come, in order. */
+  readonly _responseActions: ReplyAction[];
+  /** Replies that are in and not yet handled. */
+  readonly _responseQueue: readonly string[];
+  /** The EHLO reply without its first line; undefined after HELO. */
+  readonly _ehloLines?: readonly string[];
+  /** The TLS one after a handshake. */
+  readonly _socket: Socket;
+  /** SNI where `options.tls` has none. */
+  servername: string | false;
+  readonly options: { tls?: object };
+  _actionGreeting(reply: string): void;
+  _actionHELO(reply: string): void;
+  _sendCommand(line: string): void;
+  _clearPhase(): void;
+  _onConnect(): void;
+  _onData(chunk: Buffer): void;
+  _upgradeConnection(callback: (error: Error | null | undefined) => void): void;
+}
+
+const Connection = SMTPConnection as unknown as new (
+  options: SMTPConnection.Options,
+) => SMTPConnection & Innards;
+
+const largestReplyBytes = 65_536;
+/** More than the replies to any batch of commands. Who sends more is not answering. */
+const mostUnreadReplies = 20_000;
+/** After QUIT the server may take so long to close its side. It holds a token until then. */
+const closingMs = 1_000;
+/** nodemailer's own timers must never fire before ours. */
+const neverMs = 2 ** 31 - 1;
+
+export class Conversation extends Connection {
+  readonly server: ServerName;
+  readonly protocol: "smtp" | "lmtp";
+  readonly connectedAtMs: number;
+  /** Of the TLS session that it goes over. */
+  tls: TlsFacts | undefined;
+  /** What came of the handshake. */
+  tlsVerdict: TlsVerdict | undefined;
+  /** Told when the conversation ends while nobody uses it. */
+  onEnd: (() => void) | undefined;
+  protected readonly settings: SessionSettings;
+  protected readonly tlsPolicy: TlsPolicy | undefined;
+  /** The one that commands are written to. */
+  protected wire: Socket;
+  /** Called once when the conversation breaks while somebody waits. */
+  protected onBroken: (() => void) | undefined;
+  /** Where it is, for reasons and deadlines. */
+  protected at: Stage = "greeting";
+  /** A reply that ended the session by itself. */
+  protected lastWords: string | undefined;
+  protected isShakingHands = false;
+  readonly #isTlsImplicit: boolean;
+  /** The TCP connection, or that of a UNIX socket. */
+  readonly #socket: Socket;
+  #token: ConnectionToken;
+  #timer: NodeJS.Timeout | undefined;
+  #broken: Broken | undefined;
+  #onMet: ((isMet: boolean) => void) | undefined;
+
+  constructor(
+    socket: Socket,
+    server: ServerName,
+    settings: SessionSettings,
+    token: ConnectionToken,
+    wishes: ConversationWishes,
+  ) {
+    const isTlsImplicit = wishes.isTlsImplicit === true;
+    super({
+      connection: socket,
+      name: settings.heloName,
+      ignoreTLS: true,
+      secure: isTlsImplicit,
+      lmtp: wishes.protocol === "lmtp",
+      connectionTimeout: neverMs,
+      greetingTimeout: neverMs,
+      socketTimeout: neverMs,
+      maxResponseSize: largestReplyBytes,
+      socketCloseTimeout: closingMs,
+    });
+    this.server = server;
+    this.protocol = wishes.protocol ?? "smtp";
+    this.connectedAtMs = performance.now();
+    this.settings = settings;
+    this.tlsPolicy = wishes.tls?.level === "none" ? undefined : wishes.tls;
+    this.wire = socket;
+    this.#isTlsImplicit = isTlsImplicit;
+    this.#socket = socket;
+    this.#token = token;
+    socket.once("close", () => this.#token[Symbol.dispose]());
+  }
+
+  // --------------------------------------------------------------------------------------- the token
+
+  /** The name of the destination at which this connection counts. */
+  get countsAt(): string {
+    return this.#token.name;
+  }
+
+  /** It serves nobody at the destination where it counted. */
+  countNowhere(): void {
+    this.#token[Symbol.dispose]();
+  }
+
+  /** From now on it counts where this token does. */
+  countUnder(token: ConnectionToken): void {
+    this.countNowhere();
+    this.#token = token;
+    if (this.#socket.closed) token[Symbol.dispose]();
+  }
+
+  // -------------------------------------------------------------------------------------------- hello
+
+  /** Greeting and EHLO, LHLO or HELO, and the handshake before them where it is implicit. @returns false: it broke */
+  protected meet(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#onMet = resolve;
+      this.on("error", (error: Error & { readonly response?: string }) => {
+        this.lastWords ??= error.response;
+        this.breakOff("lost");
+        resolve(false);
+      });
+      this.on("end", () => {
+        this.breakOff("lost");
+        resolve(false);
+        this.onEnd?.();
+      });
+      if (this.#isTlsImplicit) this.#prepareHandshake();
+      this.arm(this.#isTlsImplicit ? "starttls" : "greeting");
+      this.connect((error) => {
+        if (error !== undefined) return;
+        this.disarm();
+        resolve(true);
+      });
+    });
+  }
+
+  /** The greeting is in: EHLO has a deadline of its own. */
+  override _actionGreeting(reply: string): void {
+    if (!reply.startsWith("220")) return super._actionGreeting(reply);
+    this.onGreeting(reply);
+    this.arm(this.protocol === "lmtp" ? "lhlo" : "ehlo");
+    if (this.protocol === "lmtp" || this.#isToSayEhlo(reply)) return super._actionGreeting(reply);
+    this._clearPhase();
+    this._responseActions.push(this._actionHELO);
+    this._sendCommand(`HELO ${this.settings.heloName}`);
+  }
+
+  #isToSayEhlo(greeting: string): boolean {
+    const { saysEhlo } = this.settings;
+    return saysEhlo === "always" || (saysEhlo === "to ESMTP" && /\sESMTP\b/i.test(greeting));
+  }
+
+  /** For whoever wants to look at it. */
+  protected onGreeting(_greeting: string): void {}
+
+  /** With implicit TLS the handshake is over. */
+  override _onConnect(): void {
+    if (this.#isTlsImplicit && !this.#endHandshake()) {
+      this.#onMet?.(false);
+      return;
+    }
+    this.arm("greeting");
+    super._onConnect();
+  }
+
+  // ---------------------------------------------------------------------------------------------- TLS
+
+  /** After the server's 220 to STARTTLS. @returns false: no handshake, or its verdict is a refusal */
+  protected startTls(): Promise<boolean> {
+    if (this.broken !== undefined) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      this.#prepareHandshake();
+      this.onBroken = () => resolve(false);
+      this.arm("starttls");
+      this._upgradeConnection((error) => {
+        this.disarm();
+        this.onBroken = undefined;
+        resolve((error === null || error === undefined) && this.#endHandshake());
+      });
+    });
+  }
+
+  #prepareHandshake(): void {
+    this.isShakingHands = true;
+    // What the policy does not name is not sent: nodemailer would make up a name.
+    this.servername = false;
+    this.options.tls = this.tlsPolicy?.connectOptions(this.server.host) ?? {};
+    // nodemailer lets go of the plain socket, whose last error may still come.
+    this.#socket.on("error", () => {});
+  }
+
+  /** @returns whether the policy is content with the server */
+  #endHandshake(): boolean {
+    const { tlsPolicy, _socket: socket } = this;
+    if (tlsPolicy === undefined || !(socket instanceof TLSSocket)) return false;
+    this.isShakingHands = false;
+    this.wire = socket;
+    this.tlsVerdict = tlsPolicy.judge(socket, this.server.host);
+    this.tls = tlsFacts(socket, tlsPolicy.level, this.tlsVerdict.trust);
+    return this.tlsVerdict.kind === "accepted";
+  }
+
+  // ----------------------------------------------------------------------------- commands and replies
+
+  /** One command. @returns the reply as it came; undefined: the conversation broke */
+  protected ask(stage: Stage, line: string): Promise<string | undefined> {
+    if (this.#broken !== undefined) return Promise.resolve(undefined);
+    return new Promise((resolve) => {
+      const finish = (raw?: string) => {
+        this.disarm();
+        this.onBroken = undefined;
+        resolve(raw);
+      };
+      this.onBroken = finish;
+      this._responseActions.push(finish);
+      this.arm(stage);
+      this.wire.write(`${line}\r\n`);
+    });
+  }
+
+  /** Sends commands in one write and waits for their replies: fewer of them when the conversation breaks. */
+  protected exchange(commands: readonly Command[]): Promise<readonly SmtpReply[]> {
+    const replies: SmtpReply[] = [];
+    const first = commands[0];
+    if (this.#broken !== undefined || first === undefined) return Promise.resolve(replies);
+    return new Promise((resolve) => {
+      const finish = () => {
+        this.disarm();
+        this.onBroken = undefined;
+        resolve(replies);
+      };
+      const onReply = (raw: string) => {
+        replies.push(readReply(raw));
+        const next = commands[replies.length];
+        if (next === undefined) finish();
+        else this.arm(next.stage);
+      };
+      this.onBroken = finish;
+      let batch = "";
+      for (const { line } of commands) {
+        this._responseActions.push(onReply);
+        batch += `${line}\r\n`;
+      }
+      this.arm(first.stage);
+      this.wire.write(batch);
+    });
+  }
+
+  /** A server that floods us with replies nobody asked for must not fill our memory. */
+  override _onData(chunk: Buffer): void {
+    super._onData(chunk);
+    if (this._responseQueue.length > mostUnreadReplies) this.drop();
+  }
+
+  // -------------------------------------------------------------------------------- time and breakage
+
+  get broken(): Broken | undefined {
+    return this.#broken;
+  }
+
+  protected arm(stage: Stage): void {
+    clearTimeout(this.#timer);
+    this.at = stage;
+    this.#timer = setTimeout(() => {
+      this.breakOff("timedOut");
+      this.#socket.destroy();
+      this.close();
+    }, this.settings.timeoutsMs[stage]);
+  }
+
+  protected disarm(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** The conversation is over. The first cause counts. */
+  protected breakOff(how: "lost" | "timedOut"): void {
+    this.disarm();
+    this.#broken ??= { how, stage: this.at };
+    this.onBroken?.();
+  }
+
+  /** Ends the connection at once, whatever state it is in. */
+  drop(): void {
+    this.breakOff("lost");
+    this.#socket.destroy();
+    this.close();
+  }
+}
