@@ -1,6 +1,7 @@
 /** The parameters of delivery, as its parts want them. Source: spec delivery.md §4; postconf(5). */
+import { parseTransports } from "@postmq/config";
 import type { Parameters } from "@postmq/config";
-
+import { lookupSender } from "@postmq/routing";
 import { openTables } from "@postmq/tables";
 
 import type { AttemptSettings } from "./attempt/attempt.ts";
@@ -8,7 +9,8 @@ import { statusFilter } from "./attempt/status-filter.ts";
 import type { StatusFilter } from "./attempt/status-filter.ts";
 import type { CacheSettings } from "./session/connection-cache.ts";
 import { openSessionSettings } from "./session/session-settings.ts";
-import type { MailResolver } from "./servers/resolver.ts";
+import type { MailResolver } from "@postmq/dns";
+import type { ServerProtocol } from "./servers/server-plan.ts";
 import { openPlanSettings } from "./servers/server-settings.ts";
 
 /** What attempts go by, with its tables opened. @throws PMQ_TABLE_UNREADABLE */
@@ -25,11 +27,12 @@ export async function openAttemptSettings(
     confirmDelayCleared: parameters.confirm_delay_cleared,
     lmtpAssumeFinal: parameters.lmtp_assume_final,
     session: await openSessionSettings(parameters, parts.onWarning),
-    find: (await openPlanSettings(parameters, resolver)).find,
+    plan: await openPlanSettings(parameters, resolver),
+    relayhostsFor: await openRelayhosts(parameters, parts.onWarning),
+    protocolOf: protocolOf(parameters),
     connectTimeoutMs: parameters.smtp_connect_timeout,
     bindAddress: parameters.smtp_bind_address,
     sessionLimit: parameters.smtp_mx_session_limit,
-    relayhost: parameters.relayhost,
   };
 }
 
@@ -40,6 +43,28 @@ async function openStatusFilter(
   const parameterName = "smtp_delivery_status_filter";
   const tables = await openTables(specs, { parameterName, onWarning });
   return tables.isEmpty ? undefined : statusFilter((key) => tables.lookup(key), onWarning);
+}
+
+/** The relay host of all mail, and the one of this sender's. Source: spec D5. */
+async function openRelayhosts(
+  parameters: Parameters,
+  onTrouble: (text: string) => void,
+): Promise<(sender: string) => readonly string[]> {
+  const parameterName = "sender_dependent_relayhost_maps";
+  const { relayhost, recipient_delimiter: recipientDelimiter, myorigin } = parameters;
+  const table = await openTables(parameters[parameterName], {
+    parameterName,
+    onWarning: onTrouble,
+  });
+  if (table.isEmpty) return () => [relayhost];
+  const local = new Set(parameters.mydestination.map((domain) => domain.toLowerCase()));
+  const lookup = { table, parameterName, recipientDelimiter, myorigin, local, onTrouble };
+  return (sender) => [relayhost, lookupSender(sender, lookup) ?? ""];
+}
+
+function protocolOf(parameters: Parameters): (transport: string) => ServerProtocol {
+  const kinds = parseTransports(parameters);
+  return (transport) => kinds.get(transport) ?? "smtp";
 }
 
 export function cacheSettings(parameters: Parameters): CacheSettings {

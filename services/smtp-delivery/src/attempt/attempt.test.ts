@@ -6,7 +6,7 @@ import { FakeSmtpServer } from "@postmq/testing";
 import type { Behaviour, StageEvent } from "@postmq/testing";
 
 import { request, startWorker } from "../delivery.test-support.ts";
-import type { MailResolver } from "../servers/resolver.ts";
+import type { MailResolver } from "@postmq/dns";
 
 const at = (stage: StageEvent["stage"], behaviour: Behaviour) => (event: StageEvent) =>
   event.stage === stage ? behaviour : undefined;

@@ -20,11 +20,10 @@ import type {
   StoredRecipient,
 } from "@postmq/vocabulary";
 
-import { findServers } from "../servers/find-servers.ts";
-import type { FindOptions, NoServer } from "../servers/find-servers.ts";
-import { parseNexthopList } from "../servers/nexthop.ts";
-import type { Nexthop } from "../servers/nexthop.ts";
+import type { NoServer } from "../servers/find-servers.ts";
 import type { ServerAddress } from "../servers/order-addresses.ts";
+import { ServerPlan } from "../servers/server-plan.ts";
+import type { PlannedHop, PlanSettings, ServerProtocol } from "../servers/server-plan.ts";
 import type { ConnectionCache } from "../session/connection-cache.ts";
 import { isFitForCommand } from "../session/mail-commands.ts";
 import type { SessionSettings, SmtpSession } from "../session/smtp-session.ts";
@@ -37,12 +36,14 @@ import { applyOwnTrouble, applyVerdicts } from "./transaction-verdicts.ts";
 
 export type AttemptSettings = {
   readonly session: SessionSettings;
-  readonly find: FindOptions;
+  readonly plan: PlanSettings;
+  /** Next hops that the operator chose for mail of this sender (D5). */
+  readonly relayhostsFor: (sender: string) => readonly string[];
+  readonly protocolOf: (transport: string) => ServerProtocol;
   readonly connectTimeoutMs: number;
   readonly bindAddress: string;
   /** 0: no limit. */
   readonly sessionLimit: number;
-  readonly relayhost: string;
   readonly outcomes: OutcomeRules;
   readonly confirmDelayCleared: boolean;
   readonly lmtpAssumeFinal: boolean;
@@ -178,47 +179,23 @@ class Attempt {
   }
 
   async #tryNexthops(): Promise<void> {
-    const { nexthop } = this.#request.destination;
-    const nexthops = parseNexthopList(nexthop);
-    if (nexthops === undefined) {
-      this.#state.deferAll({
-        status: enhancedStatus("4.3.5"),
-        reason: `malformed next hop: ${nexthop}`,
-      });
+    const { destination, envelope } = this.#request;
+    const { plan, relayhostsFor, protocolOf } = this.#tools.settings;
+    const planned = ServerPlan.of(destination.nexthop, {
+      ...plan,
+      protocol: protocolOf(destination.transport),
+      relayhosts: relayhostsFor(envelope.sender),
+      recipients: this.#state.pending.map(({ address }) => address),
+      onWarning: (text) => this.#tools.onNotice("warning", text),
+    });
+    if (!(planned instanceof ServerPlan)) {
+      this.#applyNoServer(planned);
       return;
     }
-    let noServer: NoServer | undefined;
-    for (const item of nexthops) {
-      const found = await findServers(item, {
-        ...this.#tools.settings.find,
-        allowsPrivate: this.#allowsPrivate(item),
-      });
-      if (found.kind !== "servers") {
-        if (noServer?.kind !== "deferred") noServer = this.#softenForRelayhost(found);
-      } else if ((await this.#tryServers(found.servers)) === "over") return;
+    for (let hop = await planned.next(); hop !== undefined; hop = await planned.next()) {
+      if ((await this.#tryHop(hop)) === "over") return;
     }
-    if (noServer !== undefined) this.#applyNoServer(noServer);
-  }
-
-  /**
-   * Whether a private address may be dialled: always if the operator says so; else only one that the operator wrote
-   * in brackets, which a recipient's address literal is not (security.md 10).
-   */
-  #allowsPrivate(nexthop: Nexthop): boolean {
-    const { find, relayhost } = this.#tools.settings;
-    if (find.allowsPrivate) return true;
-    if (!nexthop.isLiteral) return false;
-    const text = this.#request.destination.nexthop.toLowerCase();
-    if (nexthop.hasPort || text === relayhost.toLowerCase()) return true;
-    return !this.#state.pending.some(({ address }) => address.toLowerCase().endsWith(`@${text}`));
-  }
-
-  /** D5: a mistake in our own routing bounces no mail. */
-  #softenForRelayhost(found: NoServer): NoServer {
-    const isRelayhost = this.#request.destination.nexthop === this.#tools.settings.relayhost;
-    if (!isRelayhost || found.kind === "deferred") return found;
-    this.#tools.onNotice("warning", `relayhost configuration problem: ${found.reason}`);
-    return { kind: "deferred", status: enhancedStatus("4.3.5"), reason: found.reason };
+    if (planned.noServer !== undefined) this.#applyNoServer(planned.noServer);
   }
 
   /** Only those that no server has spoken about. */
@@ -232,19 +209,20 @@ class Attempt {
     }
   }
 
-  async #tryServers(servers: readonly ServerAddress[]): Promise<Course> {
+  /** D4: at most so many sessions for a next hop; those that fail before they stand do not count. */
+  async #tryHop(hop: PlannedHop): Promise<Course> {
     const { sessionLimit } = this.#tools.settings;
-    for (const server of servers) {
+    for (const server of hop.servers) {
       if (isSameServer(server, this.#knownServer)) continue;
       if (sessionLimit > 0 && this.#sessions >= sessionLimit) break;
       this.#layAside();
-      if ((await this.#tryServer(server)) === "over") return "over";
+      if ((await this.#tryServer(server, hop)) === "over") return "over";
     }
     this.#sessions = 0;
     return "next";
   }
 
-  async #tryServer(server: ServerAddress): Promise<Course> {
+  async #tryServer(server: ServerAddress, hop: PlannedHop): Promise<Course> {
     const { settings, takeToken, onNotice } = this.#tools;
     const opened = await openSession(server, { ...settings, takeToken });
     this.#state.sessionReadyMs = performance.now();
@@ -300,7 +278,7 @@ class Attempt {
     const { confirmDelayCleared, lmtpAssumeFinal } = this.#tools.settings;
     return successReportFor(recipient, {
       offersDsn: session.offers.has("DSN"),
-      isLmtp: false,
+      isLmtp: this.#tools.settings.protocolOf(this.#request.destination.transport) === "lmtp",
       assumesFinal: lmtpAssumeFinal,
       confirmsDelay: confirmDelayCleared && this.#request.wasWarned,
     });
