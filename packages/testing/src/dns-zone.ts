@@ -30,8 +30,8 @@ export type FakeDnsReply = {
   readonly isSilent?: boolean;
   /** Sent cut off and empty over UDP, whole over TCP. */
   readonly isTruncated?: boolean;
-  /** Sent instead of it all. */
-  readonly bytes?: Buffer;
+  /** What is sent is made of the reply: to lie, or to make no sense. */
+  readonly rewrite?: (reply: Buffer) => Buffer;
   readonly delayMs?: number;
 };
 

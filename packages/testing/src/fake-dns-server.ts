@@ -144,7 +144,8 @@ export class FakeDnsServer implements AsyncDisposable {
       await delay(reply.delayMs, undefined, { signal: this.#closing.signal }).catch(() => {});
     }
     if (reply.isSilent === true || this.#closing.signal.aborted) return undefined;
-    return reply.bytes ?? encodeReply(query, reply, transport);
+    const encoded = encodeReply(query, reply, transport);
+    return reply.rewrite === undefined ? encoded : reply.rewrite(encoded);
   }
 }
 
