@@ -4,15 +4,17 @@
 
   KEYS[1] record   ARGV prefix, id, from, limit, which ('undone' | 'unreported' | 'owed': undone or unreported |
   'deferred': those that an attempt left undone | 'succeeded': those whose success report is owed | 'all')
-  Returns {next number, {number, value, state or '', number, value, state …}}, or {-1} when there is no record.
+  Returns {next number, {number, value, state or '', number, value, state …}, fl, su}, next -1 when there is no record.
+  Of a message that is finished nobody is undone.
   Source: DESIGN §3.
 ]]
 -- @include base
 -- @include records
 local id, from, limit, which = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
-local v = call('HMGET', record_key(id), 'n', 'rr', 'rg', 'sr')
-if not v[1] then return { -1, {} } end
+local v = call('HMGET', record_key(id), 'n', 'rr', 'rg', 'sr', 'fl', 'su', 'fin')
+if not v[1] then return { -1, {}, 0, 0 } end
 local total, found, number = tonumber(v[1]), {}, from
+if which == 'undone' and v[7] then number = total end
 local looked = 0
 while number < total and #found < limit * 3 and looked < 5000 do
   local key, fields = recipient_key(id, number, v[3]), {}
@@ -41,4 +43,4 @@ while number < total and #found < limit * 3 and looked < 5000 do
   looked = looked + i - number
   number = i
 end
-return { number, found }
+return { number, found, v[5] or 0, v[6] or 0 }

@@ -358,6 +358,14 @@ export type SchedulerReport = {
   readonly updatedMs: number;
 };
 
+/** More of a message in active, and what its record counts now. nextRecipient below 0: the message is gone. */
+export type RecipientsRead = {
+  readonly recipients: readonly StoredRecipient[];
+  readonly nextRecipient: number;
+  readonly unreportedRecipients: number;
+  readonly unreportedSuccesses: number;
+};
+
 /** Messages that are due now, and those that still wait for room. */
 export type Recalled = { readonly found: number; readonly left: number };
 
@@ -388,7 +396,7 @@ export interface Scheduling {
     readonly id: QueueId;
     readonly from: number;
     readonly limit: number;
-  }): Promise<{ readonly recipients: readonly StoredRecipient[]; readonly nextRecipient: number }>;
+  }): Promise<RecipientsRead>;
   /** Writes requests. undefined: the message is no longer in active at that generation. */
   dispatch(
     fence: Fence,

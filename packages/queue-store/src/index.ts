@@ -35,6 +35,7 @@ export type {
   QshapeRow,
   QueueDepth,
   Recalled,
+  RecipientsRead,
   ReportKind,
   Reporting,
   RequestResult,

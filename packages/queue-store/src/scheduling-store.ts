@@ -15,6 +15,7 @@ import type {
   NewRequest,
   OpenRequest,
   Recalled,
+  RecipientsRead,
   Scheduling,
   SettleAnswer,
   Settlement,
@@ -249,9 +250,9 @@ export class SchedulingStore implements Scheduling {
     readonly id: QueueId;
     readonly from: number;
     readonly limit: number;
-  }) {
+  }): Promise<RecipientsRead> {
     const { id, from, limit } = options;
-    const [next, flat] = asArray(
+    const [next, flat, failed, succeeded] = asArray(
       await this.#run(
         scripts.readRecipients,
         [this.#parts.keys.record(id)],
@@ -261,6 +262,8 @@ export class SchedulingStore implements Scheduling {
     return {
       recipients: asRecipients(flat, allReported),
       nextRecipient: asNumber(next),
+      unreportedRecipients: asNumber(failed),
+      unreportedSuccesses: asNumber(succeeded),
     };
   }
 

@@ -33,6 +33,8 @@ function imported(
   });
 }
 
+const nothingOwed = { unreportedRecipients: 0, unreportedSuccesses: 0 };
+
 class Play {
   readonly scheduler: Scheduler = openScheduler(fixedWindow(2), { sizeOfJob: jobSize });
   readonly stuck: string[] = [];
@@ -92,7 +94,7 @@ class Play {
 
   ended(
     request: RequestName,
-    told: { sent?: number; deferred?: number; failed?: number } = {},
+    told: { sent?: number; deferred?: number; failed?: number; owedSuccesses?: number } = {},
   ): void {
     const event = { kind: "ended", request, end: "tried", feedback: { kind: "none" } } as const;
     this.active.ended({ ...event, sent: 0, deferred: 0, failed: 0, ...told }, 0);
@@ -102,12 +104,16 @@ class Play {
   decide(answer: "done" | "stale" | "unfinished" = "done"): readonly string[] {
     return this.active.takeDecisions(1000, 100).map((decision) => {
       if (decision.kind === "read") {
-        this.active.recipientsRead(decision.message, { recipients: [], nextRecipient: 100 }, 0);
+        this.active.recipientsRead(
+          decision.message,
+          { ...nothingOwed, recipients: [], nextRecipient: 100 },
+          0,
+        );
         return `read from ${decision.from}`;
       }
       const { message, settlement } = decision;
       this.active.settled(message, settlement, answer, 1000);
-      return settlement.action;
+      return settlement.action === "report" ? `report ${settlement.kind}` : settlement.action;
     });
   }
 }
@@ -152,7 +158,7 @@ describe("ActiveQueue", () => {
     } as StoredRecipient;
     play.active.recipientsRead(
       decision.message,
-      { recipients: [a, deferred], nextRecipient: 2 },
+      { ...nothingOwed, recipients: [a, deferred], nextRecipient: 2 },
       0,
     );
     const [again] = play.dispatch();
@@ -279,6 +285,49 @@ describe("ActiveQueue", () => {
     assert.deepEqual(play.decide(), ["remove"]);
   });
 
+  it("D31 asks for the report of a success with the attempt that brought it, others deferred or not", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example", "b@a.example", "c@a.example"]), 0);
+    const [request] = play.dispatch();
+    assert(request !== undefined);
+    play.ended(request, { sent: 1, owedSuccesses: 1, deferred: 1, failed: 1 });
+    assert.deepEqual(play.decide(), ["report failure"]);
+    play.active.reported(id);
+    assert.deepEqual(play.decide(), ["report success"]);
+    play.active.reported(id);
+    assert.deepEqual(play.decide(), ["defer"]);
+  });
+
+  it("D6 D31 asks for reports of what was recorded before a worker died, and tries the others again", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example", "b@a.example"]), 0);
+    const [request] = play.dispatch();
+    assert(request !== undefined);
+    const told = { sent: 1, owedSuccesses: 1, deferred: 0, failed: 0, crashes: 1 };
+    const event = { kind: "ended", request, end: "putBack", feedback: { kind: "none" } } as const;
+    play.active.ended({ ...event, ...told }, 0);
+    const [again] = play.dispatch();
+    assert(again !== undefined);
+    play.ended(again, { sent: 2 });
+    assert.deepEqual(play.decide(), ["report success"]);
+  });
+
+  it("D31 Q6 takes what is owed from the record when in doubt", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example"]), 0);
+    const [request] = play.dispatch();
+    assert(request !== undefined);
+    play.ended(request, { sent: 1 });
+    assert.deepEqual(play.decide("unfinished"), ["remove"]);
+    const [decision] = play.active.takeDecisions(1000, 1);
+    assert(decision?.kind === "read");
+    const owed = { unreportedRecipients: 0, unreportedSuccesses: 1 };
+    play.active.recipientsRead(decision.message, { ...owed, recipients: [], nextRecipient: 1 }, 0);
+    assert.deepEqual(play.decide(), ["report success"]);
+    play.active.reported(id);
+    assert.deepEqual(play.decide(), ["remove"]);
+  });
+
   it("never drops a message whose decisions the record refuses, slows down, and says so", () => {
     const play = new Play();
     play.active.addMessage(imported([]), 0);
@@ -324,7 +373,7 @@ describe("ActiveQueue", () => {
     );
     const [read] = play.active.takeReads(0);
     assert.equal(read?.from, 10);
-    const rest = { recipients: some.slice(10), nextRecipient: 30 };
+    const rest = { ...nothingOwed, recipients: some.slice(10), nextRecipient: 30 };
     play.active.recipientsRead(read.message, rest, 0);
     const names = play.dispatch();
     const tried = names.flatMap((name) => play.active.request(name)?.entry.recipients ?? []);
@@ -347,7 +396,11 @@ describe("ActiveQueue", () => {
     assert(asked + 10 <= 20_000, `${asked} recipients are asked for`);
     assert.equal(play.active.recipientsInMemory, asked + 10);
     for (const { message } of reads) {
-      play.active.recipientsRead(message, { recipients: [], nextRecipient: 100_000 }, 0);
+      play.active.recipientsRead(
+        message,
+        { ...nothingOwed, recipients: [], nextRecipient: 100_000 },
+        0,
+      );
     }
     assert.equal(play.active.recipientsInMemory, 10);
   });
@@ -381,7 +434,11 @@ describe("ActiveQueue", () => {
     const told = { sent: 0, deferred: 0, failed: 0, feedback: { kind: "none" } } as const;
     play.active.ended({ kind: "ended", request: name, end: "unreadable", ...told }, 0);
     const more = recipients("b@b.example").map((one) => ({ ...one, number: 1 }));
-    play.active.recipientsRead(read.message, { recipients: more, nextRecipient: 2 }, 0);
+    play.active.recipientsRead(
+      read.message,
+      { ...nothingOwed, recipients: more, nextRecipient: 2 },
+      0,
+    );
     assert.deepEqual(play.dispatch(), []);
     assert.deepEqual(play.active.takeReads(10_000), []);
     assert.deepEqual(play.decide(), ["corrupt"]);
@@ -395,7 +452,11 @@ describe("ActiveQueue", () => {
     assert(read !== undefined);
     play.active.throttle("smtp", { status: enhancedStatus("4.3.0"), reason: "x" }, 60_000);
     const more = recipients("b@b.example").map((one) => ({ ...one, number: 1 }));
-    play.active.recipientsRead(read.message, { recipients: more, nextRecipient: 3 }, 5000);
+    play.active.recipientsRead(
+      read.message,
+      { ...nothingOwed, recipients: more, nextRecipient: 3 },
+      5000,
+    );
     assert.equal(play.dispatch().length, 1);
   });
 });

@@ -20,6 +20,7 @@ import type {
   LeaderEvent,
   NewRequest,
   OpenRequest,
+  RecipientsRead,
   ReportKind,
   SettleAnswer,
   Settlement,
@@ -247,16 +248,16 @@ export class ActiveQueue {
   // ------------------------------------------------------------------------------------------ recipients
 
   /** More recipients of a message, as asked for by a decision of kind read. nextRecipient below 0: it is gone. */
-  recipientsRead(
-    message: ActiveMessage,
-    read: { readonly recipients: readonly StoredRecipient[]; readonly nextRecipient: number },
-    nowMs: number,
-  ): void {
+  recipientsRead(message: ActiveMessage, read: RecipientsRead, nowMs: number): void {
     this.#reserve(message, -message.reserved);
     if (message.isReading && message.phase !== "gone") {
       message.isReading = false;
       message.outstanding -= 1;
-    } else if (message.phase !== "deciding") return;
+    } else if (message.phase === "deciding") {
+      // Nothing of it is out: the record knows of every outcome, and of those whose word never came.
+      message.unreported = read.unreportedRecipients;
+      message.unreportedSuccesses = read.unreportedSuccesses;
+    } else return;
     if (read.nextRecipient < 0) {
       this.#foundStale(message);
       return;
@@ -594,7 +595,6 @@ export class ActiveQueue {
     if (message.phase === "gone") return;
     message.wasTried = true;
     message.mustRecount = true;
-    assumeReports(message);
     this.#endEntry(request.entry);
   }
 
@@ -677,7 +677,7 @@ export class ActiveQueue {
         this.#foundStale(message);
         return;
       case "unfinished":
-        this.#refused(message, settlement, nowMs);
+        this.#refused(message, nowMs);
         return;
       case "done":
         message.refusals = 0;
@@ -717,20 +717,10 @@ export class ActiveQueue {
   }
 
   /** The record knows more than this view: count again, at once the first time, then at a slow pace. */
-  #refused(message: ActiveMessage, settlement: Settlement, nowMs: number): void {
+  #refused(message: ActiveMessage, nowMs: number): void {
     message.phase = "open";
     message.mustRecount = true;
     message.isReportLate = false;
-    // What stands in the way of a removal, if no recipient does, is a report; of the others, that nothing is left.
-    if (settlement.action === "remove") assumeReports(message);
-    else if (settlement.action === "report" && settlement.kind === "failure")
-      message.unreported = 0;
-    else if (settlement.action === "report" && settlement.kind === "success")
-      message.unreportedSuccesses = 0;
-    else {
-      message.unreported = 0;
-      message.unreportedSuccesses = 0;
-    }
     message.refusals += 1;
     if (message.refusals === refusalsUntilStuck) this.#options.onStuck(message.id);
     if (message.refusals <= 2) this.#listIfIdle(message);
@@ -756,17 +746,10 @@ export class ActiveQueue {
   eventsLost(): void {
     for (const { message } of this.#reporting.splice(0)) {
       if (message.phase !== "reporting") continue;
-      assumeReports(message);
       message.mustRecount = true;
       this.#endReport(message);
     }
   }
-}
-
-/** Reports may be owed that only the record knows of: asking for one that is not costs a refusal. */
-function assumeReports(message: ActiveMessage): void {
-  message.unreported = Math.max(1, message.unreported);
-  message.unreportedSuccesses = Math.max(1, message.unreportedSuccesses);
 }
 
 export function toNewRequest(entry: Entry): NewRequest {

@@ -110,6 +110,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
   readonly perWorker: number;
   /** Ids of messages that ended, with how. */
   readonly ended = new Map<QueueId, string>();
+  readonly removed: FakeRecord[] = [];
   readonly rungSeconds: number[] = [];
   calls: Record<string, number> = {};
   /** A call that is to fail once, by name. */
@@ -429,8 +430,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       sizeBytes: 100,
       totalRecipients: states.length,
       undoneRecipients: states.filter(isUndone).length,
-      unreportedRecipients: states.filter(({ kind }) => kind === "failed").length,
-      unreportedSuccesses: states.filter(({ kind }) => kind === "sent").length,
+      ...unreported(record),
       ...this.#undone(record, 0, maxRecipients),
       attempts: record.attempts,
       crashes: record.crashes,
@@ -470,8 +470,18 @@ export class FakeStore implements Scheduling, Leadership, Operating {
   }) {
     await this.#call("readRecipients");
     const record = this.records.get(options.id);
-    if (record === undefined) return { recipients: [], nextRecipient: -1 };
-    return this.#undone(record, options.from, options.limit);
+    if (record === undefined) {
+      return {
+        recipients: [],
+        nextRecipient: -1,
+        unreportedRecipients: 0,
+        unreportedSuccesses: 0,
+      };
+    }
+    const read = record.isFinished
+      ? { recipients: [], nextRecipient: record.recipients.length }
+      : this.#undone(record, options.from, options.limit);
+    return { ...read, ...unreported(record) };
   }
 
   async dispatch(fence: Fence, requests: readonly NewRequest[]) {
@@ -568,6 +578,7 @@ export class FakeStore implements Scheduling, Leadership, Operating {
       case "remove":
         if ((!record.isFinished && undone + failed > 0) || succeeded > 0) return "unfinished";
         this.records.delete(record.id);
+        this.removed.push(record);
         this.ended.set(record.id, "removed");
         return "done";
       case "defer":
@@ -746,6 +757,12 @@ function arrival(record: FakeRecord | undefined): number {
 
 function isUndone(state: RecipientState): boolean {
   return state.kind === "todo" || state.kind === "deferred";
+}
+
+function unreported({ recipients }: FakeRecord) {
+  const count = (kind: RecipientState["kind"]) =>
+    recipients.filter(({ state }) => state.kind === kind).length;
+  return { unreportedRecipients: count("failed"), unreportedSuccesses: count("sent") };
 }
 
 function owing(): RecipientState {

@@ -50,6 +50,16 @@ describe("decide", () => {
     assert.equal(decided({ unreported: 1, deferred: 3, wasTried: true }), "report failure");
   });
 
+  it("D31 reports successes after failures, and before it is decided about what is deferred", () => {
+    const both = { unreportedSuccesses: 1, deferred: 1, wasTried: true };
+    assert.equal(decided({ ...both, unreported: 1 }), "report failure");
+    assert.equal(decided(both), "report success");
+    assert.equal(decided(both, 100_000), "report success");
+    assert.equal(decided({ unreportedSuccesses: 1 }), "report success");
+    assert.equal(decided({ unreportedSuccesses: 1, nextRecipient: 4 }), "read from 4");
+    assert.equal(decided({ ...both, isReportLate: true }), "defer until 2000, tried");
+  });
+
   it("S5 defers by age", () => {
     assert.equal(decided({ deferred: 1, wasTried: true }, 1000), "defer until 2000, tried");
     assert.equal(decided({ deferred: 1, wasTried: true }, 100), "defer until 400, tried");

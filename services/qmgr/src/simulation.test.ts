@@ -1,16 +1,17 @@
 /**
  * The scheduler against everything that may happen around it, in random order, by seed: workers die, or none lives
- * for a while; sites are in trouble; leaders take over; operators hold, release and flush; active is small, so that
+ * for a while; outcomes are recorded before a request ends; sites are in trouble; leaders take over; operators hold, release and flush; active is small, so that
  * mail goes back as surplus; destinations rest after each request.
  *
  * Properties: a destination never has more jobs than its limit; no recipient is in the hands of two workers; nobody is
- * sent a second copy; and when the faults stop, every message ends: removed, or in corrupt.
+ * sent a second copy; every success that is to be reported is reported, once (D31); and when the faults stop, every
+ * message ends: removed, or in corrupt.
  */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { enhancedStatus } from "@postmq/vocabulary";
 import { FakeStore } from "./fake-store.test-support.ts";
-import type { RunningJob } from "./fake-store.test-support.ts";
+import type { FakeOutcome, RunningJob } from "./fake-store.test-support.ts";
 import { Leading, limits } from "./leading.test-support.ts";
 import { Chance, firstSeed, rounds } from "./scheduler/random.test-support.ts";
 
@@ -113,6 +114,12 @@ class Play {
     } else this.store.end(job, "tried", () => this.outcome(isKind), { kind: "good" });
   }
 
+  /** One server has said what it has to say, and another is asked for the rest (D6). */
+  recordEarly(): void {
+    const job = this.pick(this.store.running);
+    if (job !== undefined) this.store.recordEarly(job, this.outcome(false));
+  }
+
   async flush(): Promise<void> {
     const record = this.pick([...this.store.records.values()]);
     if (this.chance.is(0.4)) await this.store.flushAll();
@@ -131,8 +138,9 @@ class Play {
     this.startWorker();
   }
 
-  outcome(isKind: boolean): "sent" | "deferred" | "failed" {
+  outcome(isKind: boolean): FakeOutcome {
     const chance = this.random();
+    if (chance < 0.15) return "owing";
     if (isKind || chance < 0.5) return "sent";
     return chance < 0.8 ? "deferred" : "failed";
   }
@@ -162,6 +170,7 @@ class Play {
     const chance = this.random() * 100;
     if (chance < 15) this.submit();
     else if (chance < 45) this.claim();
+    else if (chance < 50) this.recordEarly();
     else if (chance < 72) this.end(this.pick(this.store.running), false);
     else if (chance < 78) this.report();
     else if (chance < 82) this.operate();
@@ -198,7 +207,7 @@ class Play {
 }
 
 describe("the scheduler under random faults", () => {
-  it("P6 P7 keeps to every limit, sends nobody a second copy, and brings every message to an end", async () => {
+  it("P6 P7 D31 keeps to every limit, sends nobody a second copy, and brings every message to an end", async () => {
     for (let seed = firstSeed; seed < firstSeed + rounds(20); seed += 1) {
       const play = new Play(seed);
       play.startWorker();
@@ -209,6 +218,12 @@ describe("the scheduler under random faults", () => {
         assert.equal(play.left(), 0, "messages were forgotten");
         for (const record of play.store.records.values()) {
           for (const recipient of record.recipients) assert(recipient.sends <= 1, "a second copy");
+        }
+        for (const { recipients } of play.store.removed) {
+          for (const { sends, successes } of recipients) {
+            assert(sends <= 1, "a second copy");
+            assert.equal(successes.reported, successes.owed, "reports of success");
+          }
         }
       } catch (error) {
         const states = [...play.store.records.values()]

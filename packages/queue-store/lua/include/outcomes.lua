@@ -43,7 +43,8 @@ local function record_outcomes(id, outcomes, v)
         call('HSET', recipient_key(id, number, v[7]), 's' .. text, new)
       end
       if kind ~= 't' then
-        undone = undone - 1
+        -- Of a finished message nobody is counted any more, though a late word is recorded.
+        undone = math.max(0, undone - 1)
         local domain = counted_domain(recipient)
         counts[domain] = (counts[domain] or 0) + 1
         changed = true
