@@ -17,7 +17,7 @@ const checkout = join(import.meta.dirname, "..");
 const layers: readonly (readonly string[])[] = [
   ["vocabulary"],
   ["config", "mail-format", "tables"],
-  ["queue-store", "observability", "drop-directory"],
+  ["dns", "queue-store", "observability", "drop-directory"],
   ["rewriting", "routing", "service-kit", "queue-admin"],
   ["commands"],
 ];

@@ -32,6 +32,8 @@ export { MailFlow } from "./mail-flow.ts";
 export type { FlowOptions } from "./mail-flow.ts";
 export { submitJson, submitRaw } from "./submission.ts";
 export type { SubmissionAnswer } from "./submission.ts";
+export { startDns } from "./test-dns.ts";
+export type { TestDns } from "./test-dns.ts";
 export { testCertificates } from "./test-certificates.ts";
 export type { CertificateWishes, TestCertificate } from "./test-certificates.ts";
 export { bodyOf, ledgerReader, readReport, testIdOf, testMail } from "./test-mail.ts";

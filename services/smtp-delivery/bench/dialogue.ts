@@ -7,6 +7,7 @@
  * docs/decisions/004-delivery-dialogue.md.
  */
 import { loadParameters } from "@postmq/config";
+import { openResolver } from "@postmq/dns";
 import { openLog } from "@postmq/observability";
 import type { ClaimedRequest, Delivering } from "@postmq/queue-store";
 import { smtpSink } from "@postmq/testing";
@@ -17,7 +18,6 @@ import SMTPConnection from "nodemailer/lib/smtp-connection";
 
 import { attemptRecorder } from "../src/job/attempt-log.ts";
 import { DeliveryWorker } from "../src/job/delivery-worker.ts";
-import { openResolver } from "../src/servers/server-settings.ts";
 import { openAttemptSettings } from "../src/settings.ts";
 
 const [messages = 4_000, concurrency = 20, perJob = 10, bytes = 4096] = process.argv

@@ -17,7 +17,7 @@ import type { RecipientOutcome, RequestName } from "@postmq/vocabulary";
 
 import type { AttemptResult } from "./attempt/attempt.ts";
 import { DeliveryWorker } from "./job/delivery-worker.ts";
-import type { MailResolver } from "./servers/resolver.ts";
+import type { MailResolver } from "@postmq/dns";
 import { openAttemptSettings } from "./settings.ts";
 
 export const message = Buffer.from("Subject: x\r\n\r\n.hello\r\n");

@@ -3,6 +3,7 @@
  *
  * Source: DESIGN §2, §3; spec delivery.md.
  */
+import { openResolver } from "@postmq/dns";
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import type { DeliveryBell } from "@postmq/queue-store";
 
@@ -10,7 +11,6 @@ import { AlonePlaces } from "./job/alone.ts";
 import { attemptRecorder } from "./job/attempt-log.ts";
 import { DeliveryWorker } from "./job/delivery-worker.ts";
 import { restoreHeldOutcomes } from "./job/held-outcomes.ts";
-import { openResolver } from "./servers/server-settings.ts";
 import { openAttemptSettings } from "./settings.ts";
 
 const aloneEntry = new URL("./job/alone-main.ts", import.meta.url);

@@ -9,6 +9,7 @@
 import { hostname } from "node:os";
 
 import { loadParameters, processEnvironment } from "@postmq/config";
+import { openResolver } from "@postmq/dns";
 import { openLog } from "@postmq/observability";
 import { openStore } from "@postmq/queue-store";
 import { exitCodes } from "@postmq/vocabulary";
@@ -16,7 +17,6 @@ import { exitCodes } from "@postmq/vocabulary";
 import { aliveIntervalMs, parseRequestName } from "./alone.ts";
 import { attemptRecorder } from "./attempt-log.ts";
 import { DeliveryWorker } from "./delivery-worker.ts";
-import { openResolver } from "../servers/server-settings.ts";
 import { openAttemptSettings } from "../settings.ts";
 
 const name = parseRequestName(process.argv[2] ?? "");

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { findServers } from "./find-servers.ts";
 import type { FindOptions } from "./find-servers.ts";
 import { parseNexthopList } from "./nexthop.ts";
-import type { DnsAnswer, MailResolver, MxRecord } from "./resolver.ts";
+import type { DnsAnswer, MailResolver, MxRecord } from "@postmq/dns";
 
 type Zone = {
   readonly mx?: Readonly<Record<string, DnsAnswer<MxRecord>>>;

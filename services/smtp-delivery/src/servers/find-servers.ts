@@ -14,15 +14,15 @@
 import { domainToASCII } from "node:url";
 import { isIP } from "node:net";
 
+import { isHostName } from "@postmq/dns";
+import type { DnsAnswer, MailResolver, MxRecord, NoAnswerKind } from "@postmq/dns";
 import { enhancedStatus } from "@postmq/vocabulary";
 import type { EnhancedStatus } from "@postmq/vocabulary";
 
-import { isHostName } from "./host-name.ts";
 import type { Nexthop } from "./nexthop.ts";
 import { orderAddresses } from "./order-addresses.ts";
 import type { OrderOptions, ServerAddress } from "./order-addresses.ts";
 import { isPrivateAddress } from "./private-address.ts";
-import type { DnsAnswer, MailResolver, MxRecord, NoAnswerKind } from "./resolver.ts";
 
 export type ServersFound =
   | {

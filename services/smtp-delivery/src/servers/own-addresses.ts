@@ -9,9 +9,8 @@
 import { BlockList, isIP } from "node:net";
 import { networkInterfaces } from "node:os";
 
+import { nativeAddresses } from "@postmq/dns";
 import { PostmqError } from "@postmq/vocabulary";
-
-import { nativeAddresses } from "./native-lookup.ts";
 
 export type OwnAddressSettings = {
   readonly inet_interfaces: readonly string[];

@@ -1,27 +1,12 @@
 /** The parameters of finding servers, as its parts want them. Source: spec D1 to D5; postconf(5). */
 import type { Parameters } from "@postmq/config";
+import { usesDns } from "@postmq/dns";
+import type { MailResolver } from "@postmq/dns";
 import { PostmqError } from "@postmq/vocabulary";
 
-import { dnsServers } from "./dns-servers.ts";
-import { hostLookups, mailResolver } from "./mail-resolver.ts";
-import type { HostLookup } from "./mail-resolver.ts";
 import { parseNexthopList } from "./nexthop.ts";
 import { findOwnAddresses } from "./own-addresses.ts";
-import type { MailResolver } from "./resolver.ts";
 import type { PlanSettings } from "./server-plan.ts";
-
-/** Source: resolv.conf(5) timeout. */
-const queryTimeoutMs = 5_000;
-
-/** DNS as the parameters say, or as this machine is set up for it. */
-export function openResolver(parameters: Parameters): MailResolver {
-  return mailResolver({
-    servers: dnsServers(parameters.dns_servers),
-    timeoutMs: queryTimeoutMs,
-    hostLookup: usesDns(parameters) ? hostLookup(parameters.smtp_host_lookup) : ["native"],
-    nowMs: () => performance.now(),
-  });
-}
 
 /** @throws PMQ_CONFIG_INVALID for an own host that is not found, or a fallback relay that is none */
 export async function openPlanSettings(
@@ -52,15 +37,6 @@ export async function openPlanSettings(
       random: Math.random,
     },
   };
-}
-
-function usesDns(parameters: Parameters): boolean {
-  return parameters.smtp_dns_support_level.toLowerCase() !== "disabled";
-}
-
-/** dns comes first, however it is written. Source: Postfix src/smtp/smtp_addr.c. */
-function hostLookup(words: readonly string[]): readonly HostLookup[] {
-  return hostLookups.filter((way) => words.some((word) => word.toLowerCase() === way));
 }
 
 function families(words: readonly string[]): readonly (4 | 6)[] {
