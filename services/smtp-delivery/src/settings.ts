@@ -1,5 +1,7 @@
 /** The parameters of delivery, as its parts want them. Source: spec delivery.md §4; postconf(5). */
-import { parseTransports } from "@postmq/config";
+import { isIPv6 } from "node:net";
+
+import { parseTransports, transportParameter } from "@postmq/config";
 import type { Parameters } from "@postmq/config";
 import { lookupSender } from "@postmq/routing";
 import { openTables } from "@postmq/tables";
@@ -8,6 +10,7 @@ import type { AttemptSettings } from "./attempt/attempt.ts";
 import { statusFilter } from "./attempt/status-filter.ts";
 import type { StatusFilter } from "./attempt/status-filter.ts";
 import type { CacheSettings } from "./session/connection-cache.ts";
+import { openLogins } from "./session/sasl-credentials.ts";
 import { openSessionSettings } from "./session/session-settings.ts";
 import type { MailResolver } from "@postmq/dns";
 import type { ServerProtocol } from "./servers/server-plan.ts";
@@ -31,7 +34,15 @@ export async function openAttemptSettings(
     relayhostsFor: await openRelayhosts(parameters, parts.onWarning),
     protocolOf: protocolOf(parameters),
     connectTimeoutMs: parameters.smtp_connect_timeout,
-    bindAddress: parameters.smtp_bind_address,
+    bindAddressFor: (transport, address) =>
+      transportParameter(parameters, transport, isIPv6(address) ? "bind_address6" : "bind_address"),
+    security: {
+      tls: undefined,
+      logsTls: false,
+      plainAfterMs: parameters.minimal_backoff_time,
+      logins: await openLogins(parameters, parts.onWarning),
+      ownNames: new Set([parameters.myhostname.toLowerCase()]),
+    },
     sessionLimit: parameters.smtp_mx_session_limit,
   };
 }

@@ -26,11 +26,14 @@ import { ServerPlan } from "../servers/server-plan.ts";
 import type { PlannedHop, PlanSettings, ServerProtocol } from "../servers/server-plan.ts";
 import type { ConnectionCache } from "../session/connection-cache.ts";
 import { isFitForCommand } from "../session/mail-commands.ts";
-import type { SessionSettings, SmtpSession } from "../session/smtp-session.ts";
+import type { SessionSettings, SessionWishes, SmtpSession } from "../session/smtp-session.ts";
 import { AttemptState } from "./attempt-state.ts";
-import type { OutcomeRules, RecipientReport } from "./attempt-state.ts";
+import type { OutcomeRules, RecipientReport, Trouble } from "./attempt-state.ts";
 import { mailToSend, refuseWhatServerCannotTake } from "./mail-to-send.ts";
-import { openSession } from "./open-session.ts";
+import { openSession, withoutTls } from "./open-session.ts";
+import type { OpenAnswer } from "./open-session.ts";
+import { sessionWishes } from "./session-wishes.ts";
+import type { SecuritySettings } from "./session-wishes.ts";
 import { successReportFor } from "./success-report.ts";
 import { applyOwnTrouble, applyVerdicts } from "./transaction-verdicts.ts";
 
@@ -41,7 +44,9 @@ export type AttemptSettings = {
   readonly relayhostsFor: (sender: string) => readonly string[];
   readonly protocolOf: (transport: string) => ServerProtocol;
   readonly connectTimeoutMs: number;
-  readonly bindAddress: string;
+  /** Source address for connections of this transport to that address; empty: the system's choice. */
+  readonly bindAddressFor: (transport: string, address: string) => string;
+  readonly security: SecuritySettings;
   /** 0: no limit. */
   readonly sessionLimit: number;
   readonly outcomes: OutcomeRules;
@@ -223,25 +228,75 @@ class Attempt {
   }
 
   async #tryServer(server: ServerAddress, hop: PlannedHop): Promise<Course> {
+    const wishes = await this.#wishesFor(server, hop);
+    if ("reason" in wishes) {
+      this.#state.trouble = wishes;
+      this.#state.deferAll(wishes);
+      return "next";
+    }
+    const course = await this.#tryWith(server, wishes);
+    if (course !== "plain") return course;
+    // D23: the session under TLS broke. The mail is not worth less for that.
+    const again = await this.#tryWith(server, withoutTls(wishes));
+    return again === "plain" ? "next" : again;
+  }
+
+  async #wishesFor(server: ServerAddress, hop: PlannedHop): Promise<SessionWishes | Trouble> {
+    const { sender } = this.#request.envelope;
+    const { settings } = this.#tools;
+    return await sessionWishes(settings.security, {
+      server,
+      hop,
+      sender,
+      protocol: settings.protocolOf(this.#request.destination.transport),
+    });
+  }
+
+  async #tryWith(server: ServerAddress, wishes: SessionWishes): Promise<Course | "plain"> {
     const { settings, takeToken, onNotice } = this.#tools;
-    const opened = await openSession(server, { ...settings, takeToken });
+    const mayTryPlain = this.#mayTryPlain(wishes);
+    const { transport } = this.#request.destination;
+    const opened = await openSession(server, {
+      session: settings.session,
+      wishes,
+      connectTimeoutMs: settings.connectTimeoutMs,
+      bindAddressFor: (address) => settings.bindAddressFor(transport, address),
+      takeToken,
+      mayTryPlain,
+      logsTls: settings.security.logsTls,
+      onNotice,
+    });
     this.#state.sessionReadyMs = performance.now();
     switch (opened.kind) {
       case "crowded":
         this.#crowd();
         return "over";
-      case "refused": {
-        const { trouble, isPermanent, session } = opened;
-        if (!isPermanent) onNotice("info", trouble.reason);
-        this.#state.trouble = trouble;
-        for (const recipient of this.#state.pending) {
-          const kind = isPermanent ? "failed" : "deferred";
-          this.#state.report(recipient, { kind, ...trouble }, session);
-        }
+      case "refused":
+        this.#applyRefusal(opened);
         return this.#isDone ? "over" : "next";
+      case "open": {
+        const { session } = opened;
+        const course = await this.#converse(session, false);
+        const hasFailedUnderTls = session.tls !== undefined && session.broken !== undefined;
+        return course === "next" && mayTryPlain && hasFailedUnderTls ? "plain" : course;
       }
-      case "open":
-        return await this.#converse(opened.session, false);
+    }
+  }
+
+  /** D23: only where TLS is optional, for mail that has waited already, and not with a password in hand. */
+  #mayTryPlain({ tls, login }: SessionWishes): boolean {
+    const { activeMs, arrivalMs } = this.#request;
+    const { plainAfterMs } = this.#tools.settings.security;
+    return tls?.level === "may" && login === undefined && activeMs - arrivalMs >= plainAfterMs;
+  }
+
+  #applyRefusal(refused: Extract<OpenAnswer, { readonly kind: "refused" }>): void {
+    const { trouble, isPermanent, isSiteTrouble, session } = refused;
+    if (!isPermanent) this.#tools.onNotice("info", trouble.reason);
+    if (isSiteTrouble) this.#state.trouble = trouble;
+    for (const recipient of this.#state.pending) {
+      const kind = isPermanent ? "failed" : "deferred";
+      this.#state.report(recipient, { kind, ...trouble }, session);
     }
   }
 

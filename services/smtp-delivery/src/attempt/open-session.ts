@@ -2,9 +2,10 @@
  * From the address of a server to a session that stands, or to why there is none.
  *
  * A connection is opened under a token of its destination (DESIGN §4), which the session owns from then on. While there
- * is none to be had, nothing is tried and nobody is to blame.
+ * is none to be had, nothing is tried and nobody is to blame. Where optional TLS failed and the mail has waited long
+ * enough for that, the same address is tried once more without it (D23).
  *
- * Source: spec delivery.md §2 "connect", "greeting", "EHLO"; Postfix src/smtp/smtp_connect.c.
+ * Source: spec D3, D22, D23, delivery.md §2, §5; Postfix src/smtp/smtp_connect.c.
  */
 import type { ConnectionToken } from "@postmq/queue-store";
 import { enhancedStatus } from "@postmq/vocabulary";
@@ -12,15 +13,24 @@ import { enhancedStatus } from "@postmq/vocabulary";
 import type { ServerAddress } from "../servers/order-addresses.ts";
 import { dial } from "../session/dial.ts";
 import { SmtpSession, shownHost } from "../session/smtp-session.ts";
-import type { SessionSettings } from "../session/smtp-session.ts";
+import type { SessionSettings, SessionWishes } from "../session/smtp-session.ts";
 import type { Trouble } from "./attempt-state.ts";
+import { tlsLine } from "./tls-line.ts";
+import type { OnNotice } from "./transaction-verdicts.ts";
 
 export type OpenOptions = {
   readonly session: SessionSettings;
+  readonly wishes: SessionWishes;
   readonly connectTimeoutMs: number;
-  readonly bindAddress: string;
+  /** Source address for connections to this address; empty: the system's choice. */
+  readonly bindAddressFor: (address: string) => string;
   /** Leave to open a connection; undefined: its destination has no place for one more. */
   readonly takeToken: () => Promise<ConnectionToken | undefined>;
+  /** D23: after a failure of optional TLS. */
+  readonly mayTryPlain: boolean;
+  /** TLS sessions are told of in the log (smtp_tls_loglevel). */
+  readonly logsTls: boolean;
+  readonly onNotice: OnNotice;
 };
 
 /** crowded: no place at the destination. refused: `session` is the one that was turned away, if it came so far. */
@@ -31,6 +41,8 @@ export type OpenAnswer =
       readonly kind: "refused";
       readonly trouble: Trouble;
       readonly isPermanent: boolean;
+      readonly isSiteTrouble: boolean;
+      readonly mayTryPlain: boolean;
       readonly session?: SmtpSession;
     };
 
@@ -38,27 +50,52 @@ export async function openSession(
   server: ServerAddress,
   options: OpenOptions,
 ): Promise<OpenAnswer> {
+  const answer = await open(server, options.wishes, options);
+  if (answer.kind !== "refused" || !answer.mayTryPlain || !options.mayTryPlain) return answer;
+  options.onNotice("info", answer.trouble.reason);
+  return await open(server, withoutTls(options.wishes), options);
+}
+
+export function withoutTls({ tls: _, ...wishes }: SessionWishes): SessionWishes {
+  return wishes;
+}
+
+async function open(
+  server: ServerAddress,
+  wishes: SessionWishes,
+  options: OpenOptions,
+): Promise<OpenAnswer> {
   const token = await options.takeToken();
   if (token === undefined) return { kind: "crowded" };
+  const { address, port } = server;
   const socket = await dial({
-    address: server.address,
-    port: server.port,
-    bindAddress: options.bindAddress,
+    address,
+    port,
+    bindAddress: options.bindAddressFor(address),
     timeoutMs: options.connectTimeoutMs,
   });
   if (typeof socket === "string") {
     token[Symbol.dispose]();
-    const reason = `connect to ${shownHost(server)}:${server.port}: ${socket}`;
+    const reason = `connect to ${shownHost(server)}:${port}: ${socket}`;
     return {
       kind: "refused",
       trouble: { status: enhancedStatus("4.4.1"), reason },
       isPermanent: false,
+      isSiteTrouble: true,
+      mayTryPlain: false,
     };
   }
-  const session = new SmtpSession(socket, server, options.session, token);
+  const session = new SmtpSession(socket, server, options.session, token, wishes);
   const refusal = await session.begin();
-  if (refusal === undefined) return { kind: "open", session };
+  for (const notice of session.notices) options.onNotice("info", notice);
+  if (refusal === undefined) {
+    if (options.logsTls && session.tls !== undefined) {
+      options.onNotice("info", tlsLine(server, session.tls));
+    }
+    return { kind: "open", session };
+  }
   session.drop();
-  const { status, reason, isPermanent } = refusal;
-  return { kind: "refused", trouble: { status, reason }, isPermanent, session };
+  const { status, reason, isPermanent, isSiteTrouble, mayTryPlain } = refusal;
+  const trouble = { status, reason };
+  return { kind: "refused", trouble, isPermanent, isSiteTrouble, mayTryPlain, session };
 }

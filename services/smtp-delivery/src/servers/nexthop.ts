@@ -7,6 +7,8 @@ import { isIP } from "node:net";
 
 /** One item of a next hop list. */
 export type Nexthop = {
+  /** As it is written, brackets and port included. */
+  readonly text: string;
   /** Without brackets and without the prefix `ipv6:`. */
   readonly host: string;
   readonly port: number;
@@ -51,7 +53,13 @@ function parseNexthop(item: string, defaultPort: number): Nexthop | undefined {
   const port = portText === undefined ? defaultPort : parsePort(portText);
   const host = literal?.replace(/^ipv6:/i, "") ?? name ?? "";
   if (port === undefined || !isHost(host)) return undefined;
-  return { host, port, isLiteral: literal !== undefined, hasPort: portText !== undefined };
+  return {
+    text: item,
+    host,
+    port,
+    isLiteral: literal !== undefined,
+    hasPort: portText !== undefined,
+  };
 }
 
 function parsePort(text: string): number | undefined {

@@ -3,7 +3,7 @@
  *
  * Reasons are the system's own words, as Postfix prints them. Source: spec §2 "connect"; Postfix src/smtp/smtp_connect.c.
  */
-import { connect, isIPv6 } from "node:net";
+import { connect } from "node:net";
 import type { Socket } from "node:net";
 
 export type DialOptions = {
@@ -11,7 +11,7 @@ export type DialOptions = {
   readonly address: string;
   /** Of no meaning for a UNIX socket. */
   readonly port: number;
-  /** Source address for IPv4, or empty. Source: postconf(5) smtp_bind_address. */
+  /** Source address of the same family, or empty. Source: postconf(5) smtp_bind_address, smtp_bind_address6. */
   readonly bindAddress: string;
   /** 0: the system's own limit. */
   readonly timeoutMs: number;
@@ -20,7 +20,7 @@ export type DialOptions = {
 /** @returns the open socket, or why there is none: "Connection refused". */
 export function dial(options: DialOptions): Promise<Socket | string> {
   return new Promise((resolve) => {
-    const binds = options.bindAddress !== "" && !isIPv6(options.address);
+    const binds = options.bindAddress !== "";
     const socket = options.address.startsWith("/")
       ? connect({ path: options.address })
       : connect({
