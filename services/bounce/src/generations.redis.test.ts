@@ -5,7 +5,6 @@ import { describe, it } from "node:test";
 import type { Store } from "@postmq/queue-store";
 import { withStore } from "@postmq/testing";
 import { enhancedStatus, panic } from "@postmq/vocabulary";
-import type { QueueId } from "@postmq/vocabulary";
 
 import type { ReportParts } from "./prepare-notice.ts";
 import { reportMessage } from "./report-message.ts";
@@ -60,7 +59,7 @@ async function chain(notifyClasses: readonly string[]) {
   const warnings: string[] = [];
   const log = {
     info: () => undefined,
-    warning: (text: string, _?: QueueId) => void warnings.push(text),
+    warning: (text: string) => void warnings.push(text),
     error: () => undefined,
   };
   let failed: readonly Failed[] = [];

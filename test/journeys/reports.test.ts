@@ -1,0 +1,126 @@
+/** What a sender is told, as it arrives at the sender's mail server: a failure, a delay and a success. */
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import type { TestContext } from "node:test";
+
+import { FakeSmtpServer, SmtpClient, startPostmq, testMail, waitFor } from "@postmq/testing";
+import type { PostmqSystem } from "@postmq/testing";
+
+const sender = "sender@src.example.com";
+
+describe("a report, as it arrives", () => {
+  let sink: FakeSmtpServer;
+  let system: PostmqSystem;
+
+  before(async () => {
+    sink = await FakeSmtpServer.start({
+      keywords: ["PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES"],
+      decide: ({ stage, recipient }) => {
+        if (stage !== "rcpt") return undefined;
+        if (recipient.startsWith("nobody")) return { reply: "550 5.1.1 <nobody> unknown here" };
+        if (recipient.startsWith("busy")) return { reply: "450 4.2.1 mailbox is busy" };
+        return undefined;
+      },
+    });
+    system = await startPostmq({
+      parameters: {
+        myhostname: "mail.example.com",
+        relayhost: sink.relayhost,
+        minimal_backoff_time: "1s",
+        maximal_backoff_time: "1s",
+        delay_warning_time: "1s",
+        notify_classes: "bounce, delay",
+      },
+    });
+  });
+
+  after(async () => {
+    await system[Symbol.asyncDispose]();
+    await sink[Symbol.asyncDispose]();
+  });
+
+  /** Sends a mail with DSN parameters. @returns the report about it that its sender gets, and the mail's queue id. */
+  async function reportAbout(to: string, notify: string) {
+    using client = await SmtpClient.open(system.smtpPort);
+    const mail = testMail({ from: sender, to: [to] });
+    await client.command(`MAIL FROM:<${sender}> RET=FULL ENVID=e+2Bnv`);
+    await client.command(`RCPT TO:<${to}> NOTIFY=${notify} ORCPT=rfc822;First@near.example.com`);
+    await client.command("DATA");
+    client.send(`${mail.content.toString()}.\r\n`);
+    const id = /queued as (\w+)/.exec((await client.reply()).text)?.[1] ?? "";
+    assert.notEqual(id, "");
+    const report = await arrived(id, sender);
+    return { id, report };
+  }
+
+  async function arrived(id: string, recipient: string): Promise<string> {
+    const message = await waitFor(
+      () =>
+        sink.messages.find(
+          ({ recipients, content }) =>
+            recipients.includes(recipient) && content.includes(`X-Postfix-Queue-ID: ${id}`),
+        ),
+      { timeoutMs: 20_000, describe: () => `a report about ${id}\n${system.lastLines()}` },
+    );
+    return message.content.toString();
+  }
+
+  function show(test: TestContext, report: string): void {
+    test.diagnostic(`\n${report.replaceAll("\r\n", "\n")}`);
+  }
+
+  function assertCommon(report: string): void {
+    for (const line of [
+      `To: ${sender}`,
+      "Auto-Submitted: auto-replied",
+      "Reporting-MTA: dns; mail.example.com",
+      "Original-Envelope-Id: e+nv",
+      `X-Postfix-Sender: rfc822; ${sender}`,
+      "Original-Recipient: rfc822;First@near.example.com",
+    ]) {
+      assert(report.includes(`\r\n${line}\r\n`), `${line}\n${report}`);
+    }
+  }
+
+  it("D30 tells of a failure, and gives the postmaster a copy of its headers (D28)", async (test) => {
+    const { id, report } = await reportAbout("nobody@dest.example.com", "FAILURE");
+    show(test, report);
+    assertCommon(report);
+    assert.match(report, /^Final-Recipient: rfc822; nobody@dest\.example\.com\r$/m);
+    assert.match(report, /^Action: failed\r\nStatus: 5\.1\.1\r$/m);
+    assert.match(report, /^Diagnostic-Code: smtp; 550 5\.1\.1 <nobody> unknown here\r$/m);
+    assert.match(report, /One line of text/);
+    const copy = await arrived(id, "postmaster@mail.example.com");
+    show(test, copy);
+    assert.match(copy, /^Auto-Submitted: auto-generated\r$/m);
+    assert.doesNotMatch(copy, /One line of text/);
+  });
+
+  it("S13 tells of a delay, with headers alone though RET says FULL", async (test) => {
+    const { report } = await reportAbout("busy@dest.example.com", "DELAY");
+    show(test, report);
+    assertCommon(report);
+    assert.match(report, /^Action: delayed\r\nStatus: 4\.2\.1\r$/m);
+    assert.match(report, /^Will-Retry-Until: /m);
+    assert.doesNotMatch(report, /One line of text/);
+  });
+
+  it("D31 tells of a success, since the next hop does not speak DSN", async (test) => {
+    const { report } = await reportAbout("joe@dest.example.com", "SUCCESS");
+    show(test, report);
+    assertCommon(report);
+    assert.match(report, /^Action: relayed\r\nStatus: 2\.0\.0\r$/m);
+    assert.match(report, /^Diagnostic-Code: smtp; 250 2\.0\.0 Ok: queued\r$/m);
+    assert.doesNotMatch(report, /One line of text/);
+  });
+
+  it("is one report for each event", async () => {
+    assert.deepEqual(
+      sink.messages
+        .filter(({ recipients }) => recipients.includes(sender))
+        .map(({ content }) => /^Action: (\w+)/m.exec(content.toString())?.[1])
+        .toSorted(),
+      ["delayed", "failed", "relayed"],
+    );
+  });
+});
