@@ -149,10 +149,24 @@ class Attempt {
     const cached = held === undefined ? this.#tools.cache.take(this.#cacheKey) : undefined;
     const session = held ?? cached;
     if (session === undefined) return "next";
+    if (!this.#mayUse(session)) {
+      session.quit();
+      return "next";
+    }
     if (!(await this.#countHere(session))) return "over";
     const course = await this.#converse(session, cached !== undefined);
     if (course === "next") this.#knownServer = session.server;
     return course;
+  }
+
+  /** D27: where logins depend on the sender, a session is for those who log in alike. */
+  #mayUse(session: SmtpSession): boolean {
+    const { logins } = this.#tools.settings.security;
+    if (logins?.dependsOnSender !== true) return true;
+    const { sender } = this.#request.envelope;
+    const { nexthop } = this.#request.destination;
+    const login = logins.find({ sender, host: session.server.host, nexthop });
+    return login?.credentials.key === session.credentialsKey;
   }
 
   get #cacheKey(): string {

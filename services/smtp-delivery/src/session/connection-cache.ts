@@ -22,14 +22,14 @@ export type CacheSettings = {
   readonly reuseCount: number;
 };
 
-/** Whether a session may carry one more message. */
+/** Whether a session may carry one more message of the same job. */
 export function mayReuse(
-  session: Pick<SmtpSession, "mayBeKept" | "connectedAtMs" | "uses">,
+  session: Pick<SmtpSession, "isReusable" | "connectedAtMs" | "uses">,
   settings: CacheSettings,
   nowMs: number,
 ): boolean {
   return (
-    session.mayBeKept &&
+    session.isReusable &&
     nowMs - session.connectedAtMs < settings.reuseMs &&
     (settings.reuseCount === 0 || session.uses < settings.reuseCount)
   );
@@ -60,7 +60,8 @@ export class ConnectionCache {
   /** Keeps the session for later, or ends it. */
   put(key: string, session: SmtpSession): void {
     const { idleMs } = this.#settings;
-    if (this.#isClosed || idleMs === 0 || !mayReuse(session, this.#settings, performance.now())) {
+    const mayKeep = !this.#isClosed && idleMs > 0 && session.mayBeKept;
+    if (!mayKeep || !mayReuse(session, this.#settings, performance.now())) {
       session.quit();
       return;
     }
