@@ -1,10 +1,10 @@
 export { destinationOf } from "./destination-of.ts";
 export type { RoutingRules } from "./destination-of.ts";
+export { openSites } from "./open-sites.ts";
 export { openRouting } from "./open-routing.ts";
 export { queueName } from "./queue-name.ts";
 export type { NamingRules } from "./queue-name.ts";
 export type { Resolver } from "./resolve.ts";
 export { lookupSender } from "./sender-maps.ts";
 export { siteName } from "./site-name.ts";
-export { Sites } from "./sites.ts";
-export type { MxAnswer } from "./sites.ts";
+export type { Sites } from "./sites.ts";

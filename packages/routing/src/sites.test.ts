@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { DnsAnswer, MxRecord } from "@postmq/dns";
 import { Sites } from "./sites.ts";
-import type { MxAnswer, SitesOptions } from "./sites.ts";
+import type { SitesOptions } from "./sites.ts";
+
+type MxAnswer = DnsAnswer<MxRecord>;
 
 type Asked = { readonly domain: string; readonly answer: (answer: MxAnswer) => void };
 
@@ -22,7 +25,7 @@ function openSites(options: Partial<SitesOptions> = {}) {
 const to = (nexthop: string) => ({ transport: "smtp", nexthop });
 const found = (...hosts: readonly string[]): MxAnswer => ({
   kind: "found",
-  records: hosts.map((host) => ({ host })),
+  records: hosts.map((host) => ({ host, preference: 10 })),
 });
 
 describe("Sites", () => {

@@ -10,14 +10,12 @@
  *
  * Source: postmq; spec S16; RFC 5321 §5.1 (without MX records the domain is its own host).
  */
+import type { DnsAnswer, MxRecord } from "@postmq/dns";
 import type { Destination } from "@postmq/vocabulary";
 import { mxDomain, siteName } from "./site-name.ts";
 import type { MxDomain } from "./site-name.ts";
 
-/** What DNS says; any answer of a mail resolver fits. */
-export type MxAnswer =
-  | { readonly kind: "found"; readonly records: readonly { readonly host: string }[] }
-  | { readonly kind: "notFound" | "noData" | "tryAgain" | "failed" };
+type MxAnswer = DnsAnswer<MxRecord>;
 
 export type SitesOptions = {
   readonly mx: (domain: string) => Promise<MxAnswer>;

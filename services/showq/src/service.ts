@@ -1,8 +1,8 @@
 /** Builds showq from the parameters: the HTTP API that looks on, and the queue's metrics. Source: DESIGN §2 "showq". */
 import { parseTransports, transportParameter } from "@postmq/config";
 import type { Parameters } from "@postmq/config";
-import { openRouting } from "@postmq/routing";
-import type { Resolver, RoutingRules } from "@postmq/routing";
+import { openRouting, openSites } from "@postmq/routing";
+import type { Resolver, RoutingRules, Sites } from "@postmq/routing";
 import { openHttpServer } from "@postmq/service-kit";
 import type { HttpServer, Service, ServiceContext } from "@postmq/service-kit";
 
@@ -36,6 +36,7 @@ async function openAdministration(
 ): Promise<HttpServer | undefined> {
   if (parameters.showq_listen === "") return undefined;
   const resolve = await openRouting(parameters, (text) => log.warning(text));
+  const sites = openSites(parameters);
   return await openHttpServer({
     listen: parameters.showq_listen,
     listenParameter: "showq_listen",
@@ -46,16 +47,22 @@ async function openAdministration(
       const parts = { store, looking };
       const deferTransports = parameters.defer_transports;
       queueRoutes(app, needs, { ...parts, emptyAddress: parameters.empty_address_recipient });
-      explainRoute(app, needs, { ...parts, deferTransports, rules: rules(parameters, resolve) });
+      explainRoute(app, needs, {
+        ...parts,
+        deferTransports,
+        rules: rules(parameters, resolve, sites),
+        sites,
+      });
       const transports = [...parseTransports(parameters).keys()];
       destinationRoutes(app, needs, { ...parts, transports });
     },
   });
 }
 
-function rules(parameters: Parameters, resolve: Resolver): RoutingRules {
+function rules(parameters: Parameters, resolve: Resolver, sites: Sites | undefined): RoutingRules {
   return {
     resolve,
+    ...(sites === undefined ? {} : { siteOf: (destination) => sites.siteOf(destination) }),
     recipientLimit: (transport) =>
       transportParameter(parameters, transport, "destination_recipient_limit"),
     recipientDelimiter: parameters.recipient_delimiter,
