@@ -30,6 +30,10 @@ function isUndone(state: string | undefined): boolean {
   return state === undefined || state.startsWith("t");
 }
 
+function recipientStates(all: Record_, total: number): readonly string[] {
+  return Array.from({ length: total }, (_, number) => all[`s${number}`] ?? "");
+}
+
 class InstanceCheck {
   readonly #redis: Redis;
   readonly #keys: InstanceKeys;
@@ -118,6 +122,7 @@ class InstanceCheck {
     }
     if (undone !== Number(record["u"]))
       this.trouble.push(`${id}: u is ${record["u"]}, ${undone} recipients are undone`);
+    this.#checkOwed(id, record, recipientStates(all, Number(record["n"])));
     const arrival = Number(record["at"]);
     if (record["lg"] !== undefined) {
       put(this.#expected, this.#keys.large(queue), id, arrival);
@@ -139,6 +144,25 @@ class InstanceCheck {
           arrival,
         );
       put(this.#expected, this.#keys.domainNames(queue), domain, count, true);
+    }
+  }
+
+  /** Reports are owed of as many as the record counts. */
+  #checkOwed(id: string, record: Record_, states: readonly string[]): void {
+    const owed = [
+      { letter: "f", count: "fl", round: "rr" },
+      { letter: "s", count: "su", round: "sr" },
+    ] as const;
+    for (const { letter, count, round } of owed) {
+      const found = states.filter(
+        (state) =>
+          state.startsWith(letter) &&
+          Number.parseInt(state.slice(1), 10) >= Number(record[round] ?? 0),
+      ).length;
+      if (found !== Number(record[count] ?? 0))
+        this.trouble.push(
+          `${id}: ${count} is ${record[count]}, ${found} recipients are unreported`,
+        );
     }
   }
 
