@@ -8,6 +8,7 @@ const one = (text: string) => parseNexthopList(text)?.[0];
 describe("parseNexthopList", () => {
   it("D1 takes port 25 for a domain without one", () => {
     assert.deepEqual(one("example.com"), {
+      text: "example.com",
       host: "example.com",
       port: 25,
       isLiteral: false,
@@ -17,6 +18,7 @@ describe("parseNexthopList", () => {
 
   it("D1 knows brackets and ports: no MX lookup for those", () => {
     assert.deepEqual(one("[mail.example.com]:2526"), {
+      text: "[mail.example.com]:2526",
       host: "mail.example.com",
       port: 2526,
       isLiteral: true,
@@ -30,6 +32,13 @@ describe("parseNexthopList", () => {
     assert.equal(one("[ipv6:2001:db8::1]:26")?.host, "2001:db8::1");
     assert.equal(one("[IPv6:2001:db8::1]")?.host, "2001:db8::1");
     assert.equal(one("[2001:db8::1]")?.host, "2001:db8::1");
+  });
+
+  it("D1 LMTP takes port 24, and inet: before a host", () => {
+    const [plain, inet] = parseNexthopList("mda.example, inet:mda.example:2400", "lmtp") ?? [];
+    assert.equal(plain?.port, 24);
+    assert.deepEqual([inet?.host, inet?.port], ["mda.example", 2400]);
+    assert.equal(parseNexthopList("inet:mda.example"), undefined);
   });
 
   it("D1 keeps the order of a list", () => {
