@@ -33,8 +33,6 @@ export type ConversationWishes = {
   readonly protocol?: "smtp" | "lmtp";
   /** Default: no TLS. */
   readonly tls?: TlsPolicy;
-  /** TLS comes before the greeting (smtp_tls_wrappermode). */
-  readonly isTlsImplicit?: boolean;
 };
 
 export type Broken = { readonly how: "lost" | "timedOut"; readonly stage: Stage };
@@ -116,7 +114,8 @@ export class Conversation extends Connection {
     token: ConnectionToken,
     wishes: ConversationWishes,
   ) {
-    const isTlsImplicit = wishes.isTlsImplicit === true;
+    const tlsPolicy = wishes.tls?.level === "none" ? undefined : wishes.tls;
+    const isTlsImplicit = tlsPolicy?.startsWithTls === true;
     super({
       connection: socket,
       name: settings.heloName,
@@ -133,7 +132,7 @@ export class Conversation extends Connection {
     this.protocol = wishes.protocol ?? "smtp";
     this.connectedAtMs = performance.now();
     this.settings = settings;
-    this.tlsPolicy = wishes.tls?.level === "none" ? undefined : wishes.tls;
+    this.tlsPolicy = tlsPolicy;
     this.wire = socket;
     this.#isTlsImplicit = isTlsImplicit;
     this.#socket = socket;
@@ -208,7 +207,7 @@ export class Conversation extends Connection {
   /** With implicit TLS the handshake is over. */
   override _onConnect(): void {
     if (this.#isTlsImplicit && !this.#endHandshake()) {
-      this.#onMet?.(false);
+      setImmediate(() => this.#onMet?.(false));
       return;
     }
     this.arm("greeting");
@@ -217,7 +216,14 @@ export class Conversation extends Connection {
 
   // ---------------------------------------------------------------------------------------------- TLS
 
-  /** After the server's 220 to STARTTLS. @returns false: no handshake, or its verdict is a refusal */
+  /**
+   * After the server's 220 to STARTTLS.
+   *
+   * Important: whoever waits for a handshake, here and in `_onConnect`, goes on in a turn of its own. A connection that is
+   * destroyed while OpenSSL still stands on the stack takes the process with it (Node 26: segmentation fault).
+   *
+   * @returns false: no handshake, or its verdict is a refusal
+   */
   protected startTls(): Promise<boolean> {
     if (this.broken !== undefined) return Promise.resolve(false);
     return new Promise((resolve) => {
@@ -227,7 +233,8 @@ export class Conversation extends Connection {
       this._upgradeConnection((error) => {
         this.disarm();
         this.onBroken = undefined;
-        resolve((error === null || error === undefined) && this.#endHandshake());
+        const isGood = (error === null || error === undefined) && this.#endHandshake();
+        setImmediate(() => resolve(isGood));
       });
     });
   }
@@ -315,8 +322,7 @@ export class Conversation extends Connection {
     this.at = stage;
     this.#timer = setTimeout(() => {
       this.breakOff("timedOut");
-      this.#socket.destroy();
-      this.close();
+      this.#destroy();
     }, this.settings.timeoutsMs[stage]);
   }
 
@@ -335,7 +341,14 @@ export class Conversation extends Connection {
   /** Ends the connection at once, whatever state it is in. */
   drop(): void {
     this.breakOff("lost");
-    this.#socket.destroy();
+    this.#destroy();
+  }
+
+  /** From the top: the plain socket goes with the TLS one. */
+  #destroy(): void {
+    const { _socket: top } = this;
+    if (top instanceof TLSSocket) top.destroy();
+    else this.#socket.destroy();
     this.close();
   }
 }

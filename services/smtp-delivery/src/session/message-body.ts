@@ -58,12 +58,15 @@ function isReadyToSend(content: Buffer, lineLimit: number): boolean {
 /** The same for content that streams. The final dot is not part of it. */
 export class BodyStuffer {
   readonly #lineLimit: number;
+  readonly #stuffsDots: boolean;
   readonly #lineEnds = new LineEndNormaliser();
   /** Bytes of the present line that were handed on, CR and LF not counted. */
   #column = 0;
 
-  constructor(lineLimit: number) {
+  /** @param options.stuffsDots false: for content that is signed before it goes on the wire */
+  constructor(lineLimit: number, options: { readonly stuffsDots: boolean } = { stuffsDots: true }) {
     this.#lineLimit = lineLimit;
+    this.#stuffsDots = options.stuffsDots;
   }
 
   write(chunk: Buffer): Buffer {
@@ -86,7 +89,7 @@ export class BodyStuffer {
     for (let start = 0; start < bytes.length;) {
       const feed = bytes.indexOf(lineFeed, start);
       const textEnd = feed < 0 ? bytes.length : feed - 1;
-      if (this.#column === 0 && bytes[start] === dot) insert(start, oneDot);
+      if (this.#stuffsDots && this.#column === 0 && bytes[start] === dot) insert(start, oneDot);
       while (this.#lineLimit > 1 && this.#column + textEnd - start > this.#lineLimit) {
         start += this.#lineLimit - this.#column;
         insert(start, lineBreak);
