@@ -6,8 +6,8 @@
 import { transportParameter } from "@postmq/config";
 import type { Parameters } from "@postmq/config";
 import type { BellListener, DestinationReport } from "@postmq/queue-store";
-import { openRouting } from "@postmq/routing";
-import type { Resolver } from "@postmq/routing";
+import { openRouting, openSites } from "@postmq/routing";
+import type { RoutingRules } from "@postmq/routing";
 import type { Service, ServiceContext } from "@postmq/service-kit";
 import type { QueueId } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
@@ -35,6 +35,14 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
   const { parameters, store, log, metrics } = context;
   for (const warning of oddSettings(parameters)) log.warning(warning);
   const resolve = await openRouting(parameters, (text) => log.warning(text));
+  const sites = openSites(parameters);
+  const routing: RoutingRules = {
+    resolve,
+    ...(sites === undefined ? {} : { siteOf: (destination) => sites.siteOf(destination) }),
+    recipientLimit: (transport) =>
+      transportParameter(parameters, transport, "destination_recipient_limit"),
+    recipientDelimiter: parameters.recipient_delimiter,
+  };
   const meters = openMeters(metrics);
   const leadership = store.leadership();
   const scheduling = store.scheduling();
@@ -56,7 +64,7 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
       leadership,
       scheduler,
       openActive: (onStuck) =>
-        openActiveQueue({ parameters, resolve, scheduler, dueTimes, onStuck }),
+        openActiveQueue({ parameters, routing, scheduler, dueTimes, onStuck }),
       clock: store.clock,
       log,
       meters,
@@ -65,6 +73,7 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
         (await looking.depths()).find(({ queue }) => queue === "active")?.messages ?? 0,
       openBells: (onRing) => openBells(context, onRing),
       every: repeat,
+      siteLookup: sites && { sites, rules: routing },
       settings: termSettings(parameters),
     });
     try {
@@ -91,19 +100,16 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
 
 function openActiveQueue(options: {
   readonly parameters: Parameters;
-  readonly resolve: Resolver;
+  readonly routing: RoutingRules;
   readonly scheduler: Scheduler;
   readonly dueTimes: DueTimes;
   readonly onStuck: (id: QueueId) => void;
 }): ActiveQueue {
-  const { parameters, resolve, scheduler, dueTimes, onStuck } = options;
+  const { parameters, routing, scheduler, dueTimes, onStuck } = options;
   return new ActiveQueue({
     scheduler,
     grouping: {
-      resolve,
-      recipientLimit: (transport) =>
-        transportParameter(parameters, transport, "destination_recipient_limit"),
-      recipientDelimiter: parameters.recipient_delimiter,
+      ...routing,
       softBounce: parameters.soft_bounce,
       deferTransports: new Set(parameters.defer_transports),
       isDoubleBounce: doubleBounceTest(parameters),

@@ -39,6 +39,8 @@ import type { QmgrMeters } from "./meters.ts";
 import { Pump } from "./pump.ts";
 import { RequestWatch } from "./request-watch.ts";
 import { ringDelivery } from "./ring-delivery.ts";
+import { SiteWait } from "./site-wait.ts";
+import type { Arrival, SiteWaitParts } from "./site-wait.ts";
 import { Scan } from "./scheduler/scan.ts";
 import type { ImportSource } from "./scheduler/scan.ts";
 import type { Scheduler } from "./scheduler/scheduler.ts";
@@ -78,6 +80,8 @@ export type TermParts = {
   readonly countActive: () => Promise<number>;
   readonly openBells: (onRing: (source: ImportSource) => void) => Promise<readonly BellListener[]>;
   readonly every: Ticker;
+  /** For looking up the sites of next hops before mail is grouped; absent: each next hop counts by itself. */
+  readonly siteLookup?: Omit<SiteWaitParts, "onReady"> | undefined;
   readonly settings: TermSettings;
 };
 
@@ -105,6 +109,7 @@ export class Term {
   readonly #active: ActiveQueue;
   readonly #scan = new Scan();
   readonly #watch: RequestWatch;
+  readonly #siteWait: SiteWait | undefined;
   readonly #import: Pump;
   readonly #dispatch: Pump;
   readonly #settle: Pump;
@@ -151,6 +156,7 @@ export class Term {
         parts.log.warning(`delivery worker gone with a request of it (${how})`, request.id);
       },
     });
+    this.#siteWait = parts.siteLookup && this.#openSiteWait(parts.siteLookup);
     // It may reject before `run` awaits it.
     this.#over.promise.catch(() => undefined);
     const fail = (error: unknown) => this.#end(error);
@@ -287,7 +293,7 @@ export class Term {
     if (this.#wantsAudit) await this.#audit();
     if (this.#isOver) return false;
     const { scheduling, fence, settings } = this.#parts;
-    const room = this.#activeLimit() - this.#active.size;
+    const room = this.#activeLimit() - this.#inHand;
     if (room <= 0) {
       this.#scan.full();
       await this.#closeImport();
@@ -303,7 +309,10 @@ export class Term {
       from,
       maxMessages,
       maxRecipients: firstRecipientBatch,
-      maxRecipientsInAll: this.#active.recipientRoom,
+      maxRecipientsInAll: Math.max(
+        settings.recipientMinimum,
+        this.#active.recipientRoom - (this.#siteWait?.recipients ?? 0),
+      ),
       minRecipients: settings.recipientMinimum,
       ...(flushMs === undefined ? {} : { enteredBeforeMs: flushMs }),
     });
@@ -369,7 +378,7 @@ export class Term {
    */
   async #audit(): Promise<void> {
     this.#wantsAudit = false;
-    const inHand = this.#active.size;
+    const inHand = this.#inHand;
     const inActive = await this.#parts.countActive();
     if (inActive > inHand)
       this.#end(inDoubt(`${inActive - inHand} messages in active are in nobody's hands`));
@@ -392,9 +401,39 @@ export class Term {
         sizeBytes: message.sizeBytes,
         recipients: message.undoneRecipients,
       });
-      this.#active.addMessage(message, nowMs, isFlushed);
+      if (this.#siteWait === undefined) this.#active.addMessage(message, nowMs, isFlushed);
+      else this.#addKnown({ message, isFlushed }, this.#siteWait, nowMs);
     }
     this.#wakeAll();
+  }
+
+  /** Messages in the active queue, and those on their way into it. */
+  get #inHand(): number {
+    return this.#active.size + (this.#siteWait?.size ?? 0);
+  }
+
+  // ----------------------------------------------------------------------------------------------- sites
+
+  #openSiteWait(lookup: Omit<SiteWaitParts, "onReady">): SiteWait {
+    return new SiteWait({
+      ...lookup,
+      onReady: ({ message, isFlushed }, events) => {
+        if (this.#isOver) return;
+        const nowMs = this.#parts.clock.nowMs();
+        this.#active.addMessage(message, nowMs, isFlushed);
+        for (const event of events) this.#take(event, nowMs);
+        this.#wakeAll();
+      },
+    });
+  }
+
+  /** At once, or when the sites of its next hops are known. */
+  #addKnown({ message, isFlushed }: Arrival, siteWait: SiteWait, nowMs: number): void {
+    // It is back, whether or not it waits a moment more: what was called back is about to be counted.
+    const { surplusOf, ...counted } = message;
+    if (surplusOf !== undefined) this.#parts.scheduler.cameBack(surplusOf);
+    if (siteWait.hold({ message: counted, isFlushed })) return;
+    this.#active.addMessage(counted, nowMs, isFlushed);
   }
 
   // -------------------------------------------------------------------------------------------- dispatch
@@ -524,7 +563,18 @@ export class Term {
   async #readMore({ message, from, limit }: RecipientRead): Promise<void> {
     const { scheduling, clock } = this.#parts;
     const read = await scheduling.readRecipients({ id: message.id, from, limit });
-    if (!this.#isOver) this.#active.recipientsRead(message, read, clock.nowMs());
+    if (this.#isOver) return;
+    const known = this.#siteWait?.prepare(message, read.recipients);
+    if (known === undefined) {
+      this.#active.recipientsRead(message, read, clock.nowMs());
+      return;
+    }
+    // Beside the pump, which goes on for all others. It never rejects; a failure in it is a bug, which ends the process.
+    void known.then(() => {
+      if (this.#isOver) return;
+      this.#active.recipientsRead(message, read, clock.nowMs());
+      this.#wakeAll();
+    });
   }
 
   async #record(decided: DecidedOutcomes): Promise<void> {
@@ -549,7 +599,9 @@ export class Term {
         const { events, gap } = await this.#parts.scheduling.readEvents(eventWaitMs);
         if (this.#isOver) return;
         const nowMs = this.#parts.clock.nowMs();
-        for (const event of events) this.#take(event, nowMs);
+        for (const event of events) {
+          if (this.#siteWait?.holdEvent(event) !== true) this.#take(event, nowMs);
+        }
         if (events.some(({ kind }) => kind === "flush")) await this.#takeUpFlush();
         if (gap) this.#reconcile();
         if (events.length > 0 || gap) this.#wakeAll();
@@ -602,7 +654,7 @@ export class Term {
     for (const second of this.#dueSecondsRung) {
       if (second * 1000 < nowMs) this.#dueSecondsRung.delete(second);
     }
-    meters.active.set(this.#active.size);
+    meters.active.set(this.#inHand);
     this.#wakeAll();
     await this.#watch.look(survey, nowMs);
     if (!this.#isOver) await this.#publish(survey, nowMs);
@@ -654,7 +706,7 @@ export class Term {
       scheduler: {
         fence,
         leadsSinceMs: this.#leadsSinceMs,
-        activeMessages: this.#active.size,
+        activeMessages: this.#inHand,
         activeLimit: this.#activeLimit(),
         recipientsInMemory: this.#active.recipientsInMemory,
         recipientLimit: settings.recipientLimit,

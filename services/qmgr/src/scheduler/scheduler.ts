@@ -523,7 +523,7 @@ export class Scheduler {
     const known = this.#destinations.get(name);
     if (known !== undefined) return known;
     const { rules } = this.#transport(destination.transport);
-    const made = new DestinationQueue(name, destination, rules.destination);
+    const made = new DestinationQueue(name, shared(destination), rules.destination);
     this.#destinations.set(name, made);
     // What went away because of it before it was forgotten is counted at it again.
     made.surplus = this.#surplus.of(name);
@@ -557,6 +557,12 @@ export class Scheduler {
   #noteGone(name: string): void {
     if (this.#published.delete(name)) this.#gone.push(name);
   }
+}
+
+/** A site stands for all its next hops. */
+function shared(destination: Destination): Destination {
+  const { transport, site } = destination;
+  return site === undefined ? destination : { transport, nexthop: site };
 }
 
 const sharePrefix = "share:";
