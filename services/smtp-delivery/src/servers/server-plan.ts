@@ -143,7 +143,7 @@ export class ServerPlan {
 }
 
 /** D5: a mistake in our own routing bounces no mail. */
-export function softenOwnMistake(
+function softenOwnMistake(
   why: NoServer,
   chosenBy: OperatorsChoice | undefined,
   onWarning: (text: string) => void,
