@@ -11,8 +11,8 @@ import type {
 import { seededRandom, startRedis, withStore } from "@postmq/testing";
 import type { RedisServer, StoreUnderTest } from "@postmq/testing";
 import { enhancedStatus } from "@postmq/vocabulary";
-import type { OutcomeKind, QueueId, RequestName } from "@postmq/vocabulary";
-import { assertConsistent, stored } from "./store.test-support.ts";
+import type { OutcomeKind, QueueId, RecipientOutcome, RequestName } from "@postmq/vocabulary";
+import { assertConsistent, newMessage, stored } from "./store.test-support.ts";
 
 const steps = 250;
 const heartbeatMs = 300;
@@ -73,6 +73,7 @@ class History {
       () => this.#dispatch(),
       () => this.#claim(),
       () => this.#claim(),
+      () => this.#record(),
       () => this.#end(),
       () => this.#end(),
       () => this.#settle(),
@@ -150,18 +151,33 @@ class History {
     }
   }
 
+  #outcome(recipient: number): RecipientOutcome {
+    const kinds: readonly OutcomeKind[] = ["sent", "sent", "deferred", "failed"];
+    const kind = kinds[this.#below(kinds.length)] ?? "sent";
+    const isOwed = kind === "sent" && this.#random.next() < 0.5;
+    const outcome = { recipient, kind, status: enhancedStatus(statuses[kind]), reason: "x" };
+    return isOwed ? { ...outcome, owesReport: "relayed" } : outcome;
+  }
+
+  /** One server has spoken, and another is asked (D6). */
+  async #record(): Promise<void> {
+    const held = this.#held[this.#below(this.#held.length)];
+    if (held === undefined) return;
+    const some = held.recipients.filter(() => this.#random.next() < 0.4);
+    await held.worker.record(
+      held.name,
+      some.map((recipient) => this.#outcome(recipient)),
+    );
+  }
+
   async #end(): Promise<void> {
     const [held] = this.#held.splice(this.#below(this.#held.length), 1);
     if (held === undefined) return;
     if (this.#random.next() < 0.7 && !(await held.worker.markDotSent(held.name))) return;
-    const kinds: readonly OutcomeKind[] = ["sent", "sent", "deferred", "failed"];
     await held.worker.end({
       name: held.name,
-      end: "tried",
-      outcomes: held.recipients.map((recipient) => {
-        const kind = kinds[this.#below(kinds.length)] ?? "sent";
-        return { recipient, kind, status: enhancedStatus(statuses[kind]), reason: "x" };
-      }),
+      end: this.#random.next() < 0.9 ? "tried" : "putBack",
+      outcomes: held.recipients.map((recipient) => this.#outcome(recipient)),
       feedback: { kind: "good" },
     });
     this.#out = this.#out.filter(
@@ -183,7 +199,8 @@ class History {
         countAttempt: !isSurplus,
         ...(isSurplus ? { surplusOf: "smtp:x" } : {}),
       } as const;
-      const kind = this.#random.next() < 0.5 ? "failure" : "delay";
+      const kinds = ["failure", "delay", "success"] as const;
+      const kind = kinds[this.#below(kinds.length)] ?? "failure";
       const owe = { id, generation, action: "report", kind } as const;
       settlements.push(
         { id, generation, action: "remove" },
@@ -202,7 +219,11 @@ class History {
   async #report(id: QueueId): Promise<void> {
     const reporting = this.#reporting;
     const opened = await reporting.open(id);
-    if (typeof opened === "object") await reporting.queue(opened, []);
+    if (typeof opened !== "object") return;
+    const intake = this.#under.store.intake();
+    const count = this.#random.next() < 0.2 ? this.#below(3) : 0;
+    const reports = await Promise.all(Array.from({ length: count }, () => newMessage(intake)));
+    await reporting.queue(opened, reports);
   }
 
   get #reporting() {
@@ -250,7 +271,7 @@ describe("random histories", () => {
   after(() => redis.stop());
 
   for (const seed of [1, 20_261_121]) {
-    it(`P2, P12 keep every message in one queue and every index true (seed ${seed})`, () =>
+    it(`P2 P12 D6 D31 keep every message in one queue and every index true (seed ${seed})`, () =>
       withStore(
         async (under) => {
           const history = new History(under, seed);
