@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { isIPv6 } from "node:net";
 import { describe, it } from "node:test";
 
 import { seededRandom } from "@postmq/testing";
+import fc from "fast-check";
 
 import { orderAddresses } from "./order-addresses.ts";
 import type { OrderOptions, ServerAddress } from "./order-addresses.ts";
@@ -68,5 +70,89 @@ describe("orderAddresses", () => {
     const four = [1, 2, 3].map((n) => server(`192.0.2.${n}`, 20));
     const kept = addresses(orderAddresses([...six, ...four], options));
     assert.deepEqual(kept, ["2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.2"]);
+  });
+
+  it("D2 smtp_balance_inet_protocols = no: the first ones, whatever their family", () => {
+    const six = [1, 2, 3, 4, 5].map((n) => server(`2001:db8::${n}`, 10));
+    const kept = orderAddresses([...six, server("192.0.2.1", 20)], { ...options, balances: false });
+    assert.deepEqual(addresses(kept), addresses(six));
+  });
+
+  it("D2 gives the odd place to the family that comes first, when both have many", () => {
+    const mixed = [1, 2, 3, 4].flatMap((n) => [
+      server(`192.0.2.${n}`, n),
+      server(`2001:db8::${n}`, n),
+    ]);
+    const count = (prefers: "ipv4" | "ipv6") =>
+      orderAddresses(mixed, { ...options, prefers }).filter(({ address }) => isIPv6(address))
+        .length;
+    assert.deepEqual([count("ipv4"), count("ipv6")], [2, 3]);
+  });
+});
+
+describe("orderAddresses, for any list", () => {
+  const anyServer: fc.Arbitrary<ServerAddress> = fc.record({
+    host: fc.constantFrom("a.example", "b.example"),
+    address: fc.oneof(
+      fc.integer({ min: 1, max: 250 }).map((n) => `192.0.2.${n}`),
+      fc.integer({ min: 1, max: 250 }).map((n) => `2001:db8::${n}`),
+    ),
+    port: fc.constant(25),
+    preference: fc.integer({ min: 0, max: 3 }),
+  });
+  const anyOptions = fc.record({
+    randomizes: fc.boolean(),
+    prefers: fc.constantFrom("any", "ipv4", "ipv6"),
+    addressLimit: fc.integer({ min: 0, max: 8 }),
+    balances: fc.boolean(),
+    random: fc.integer({ min: 1, max: 1_000 }).map((seed) => {
+      const random = seededRandom(seed);
+      return () => random.next();
+    }),
+  });
+  const anyCase = fc.tuple(fc.array(anyServer, { maxLength: 20 }), anyOptions);
+  const isSix = ({ address }: ServerAddress) => isIPv6(address);
+
+  it("D2 never puts a worse preference first, nor, within one, the family that is not preferred", () => {
+    fc.assert(
+      fc.property(anyCase, ([servers, options]) => {
+        const ordered = orderAddresses(servers, options);
+        ordered.slice(1).forEach((next, at) => {
+          const before = ordered[at] ?? next;
+          assert.ok(before.preference <= next.preference);
+          if (before.preference !== next.preference || options.prefers === "any") return;
+          const isPreferred = (one: ServerAddress) => isSix(one) === (options.prefers === "ipv6");
+          assert.ok(isPreferred(before) || !isPreferred(next));
+        });
+      }),
+    );
+  });
+
+  it("D4 keeps exactly as many as it may, each of them once", () => {
+    fc.assert(
+      fc.property(anyCase, ([servers, options]) => {
+        const ordered = orderAddresses(servers, options);
+        const { addressLimit } = options;
+        const most = addressLimit === 0 ? servers.length : Math.min(addressLimit, servers.length);
+        assert.equal(ordered.length, most);
+        assert.equal(new Set(ordered).size, most);
+        assert.ok(ordered.every((one) => servers.includes(one)));
+      }),
+    );
+  });
+
+  it("D2 never lets one family use up the limit when it is balanced", () => {
+    fc.assert(
+      fc.property(anyCase, ([servers, options]) => {
+        const { addressLimit } = options;
+        if (!options.balances || addressLimit === 0) return;
+        const ordered = orderAddresses(servers, options);
+        for (const isOf of [isSix, (one: ServerAddress) => !isSix(one)]) {
+          const all = servers.filter(isOf).length;
+          const kept = ordered.filter(isOf).length;
+          assert.ok(kept >= Math.min(all, Math.floor(addressLimit / 2)));
+        }
+      }),
+    );
   });
 });
