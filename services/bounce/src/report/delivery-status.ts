@@ -6,6 +6,7 @@
 import { formatMailDate } from "@postmq/mail-format";
 import type { ReportKind } from "@postmq/queue-store";
 import type { RecipientState, StoredRecipient } from "@postmq/vocabulary";
+import { nullSenderName } from "./null-sender-name.ts";
 import type { ReportInput } from "./report-input.ts";
 import { oneLine, wrap, wrapOnlyIfTooLong } from "./sanitise.ts";
 
@@ -15,7 +16,7 @@ export function deliveryStatus(
   isUtf8: boolean,
 ): string {
   const { envelope, notice, settings, arrivalMs } = input;
-  const sender = envelope.sender === "" ? settings.mailerDaemon : envelope.sender;
+  const sender = envelope.sender === "" ? nullSenderName(settings) : envelope.sender;
   const message = [
     field("Reporting-MTA", `dns; ${settings.myhostname}`, isUtf8),
     ...(envelope.envid === undefined
@@ -49,7 +50,7 @@ function recipientFields(
       : `smtp; ${remote.reply}`;
   return [
     field("Final-Recipient", typedAddress(recipient.address, isUtf8), isUtf8),
-    ...originalRecipient(recipient, isUtf8),
+    originalRecipient(recipient, isUtf8),
     field("Action", action(kind, state), isUtf8),
     field("Status", told?.status ?? "5.0.0", isUtf8),
     ...(remote === undefined ? [] : [wrappedField("Remote-MTA", `dns; ${remote.host}`, isUtf8)]),
@@ -70,20 +71,26 @@ function action(kind: ReportKind, state: RecipientState): string {
   }
 }
 
-/** ORCPT as it was given, else the address before rewriting. */
-function originalRecipient(recipient: StoredRecipient, isUtf8: boolean): readonly string[] {
-  const { orcpt, original } = recipient;
-  if (orcpt !== undefined && orcpt !== "") {
-    return [field("Original-Recipient", isUtf8 ? orcpt : inAscii(orcpt), isUtf8)];
-  }
-  if (original === undefined || original === "") return [];
-  return [field("Original-Recipient", typedAddress(original, isUtf8), isUtf8)];
+/**
+ * ORCPT as it was given, else the address before rewriting.
+ *
+ * Departs: RFC 3464 §2.3.1 wants none where no ORCPT was given; Postfix writes one always, since it may add an ORCPT when
+ * it relays, and then the next hop's reports have it.
+ */
+function originalRecipient({ address, original, orcpt }: StoredRecipient, isUtf8: boolean): string {
+  const given = orcpt === undefined || orcpt === "" ? undefined : orcpt;
+  const before = original === undefined || original === "" ? address : original;
+  const value = given ?? `${addressType(before)};${before}`;
+  return field("Original-Recipient", isUtf8 ? value : inAscii(value), isUtf8);
 }
 
 /** The type is that of the address: a report in UTF-8 may speak of plain ones too. */
 function typedAddress(address: string, isUtf8: boolean): string {
-  if (/^[\0-\x7f]*$/.test(address)) return `rfc822; ${address}`;
-  return `utf-8; ${isUtf8 ? address : inAscii(address)}`;
+  return `${addressType(address)}; ${isUtf8 ? address : inAscii(address)}`;
+}
+
+function addressType(address: string): "rfc822" | "utf-8" {
+  return /^[\0-\x7f]*$/.test(address) ? "rfc822" : "utf-8";
 }
 
 /** Source: RFC 6533 §3 (utf-8-addr-unitext). */

@@ -4,6 +4,7 @@
  * Source: spec delivery.md §9 "Format"; RFC 3464 §2; RFC 6522 §3; RFC 6533 §6 (message/global).
  */
 import type { MimePart } from "./mime-part.ts";
+import { nullSenderName } from "./null-sender-name.ts";
 import type { ReportInput } from "./report-input.ts";
 import { oneLine } from "./sanitise.ts";
 
@@ -17,7 +18,7 @@ export function originalPart(input: ReportInput, isUtf8: boolean): MimePart {
       body: Buffer.from("The content of the message can't be read.\r\n"),
     };
   }
-  const sender = envelope.sender === "" ? settings.mailerDaemon : envelope.sender;
+  const sender = envelope.sender === "" ? nullSenderName(settings) : envelope.sender;
   const returnPath = Buffer.from(`Return-Path: <${oneLine(sender, isUtf8)}>\r\n`);
   const body = Buffer.concat([returnPath, returned.bytes]);
   if (returned.kind === "headers") {
