@@ -1,6 +1,7 @@
 /** A term of leadership over a fake store, with time that only moves when a test says so. */
 import assert from "node:assert/strict";
 import type { Log } from "@postmq/observability";
+import type { RoutingRules, Sites } from "@postmq/routing";
 import type { QueueId } from "@postmq/vocabulary";
 import { ActiveQueue } from "./active-queue.ts";
 import type { FakeStore } from "./fake-store.test-support.ts";
@@ -95,6 +96,8 @@ export type LeadingChanges = {
   readonly deferTransports?: readonly string[];
   readonly delayWarningMs?: number;
   readonly destination?: Partial<DestinationRules>;
+  /** Where next hops count (destination_grouping = mx). */
+  readonly sites?: Pick<Sites, "siteOf" | "prepare">;
 };
 
 export class Leading {
@@ -150,6 +153,7 @@ export class Leading {
         return Promise.resolve([]);
       },
       every: this.ticker.every,
+      siteLookup: this.#changes.sites && { sites: this.#changes.sites, rules: this.#routing },
       settings: {
         leaseMs: 8000,
         sweepIntervalMs: 5000,
@@ -183,14 +187,22 @@ export class Leading {
     this.#stop.abort();
   }
 
+  get #routing(): RoutingRules {
+    const { sites } = this.#changes;
+    return {
+      resolve,
+      recipientLimit: () => 2,
+      recipientDelimiter: "",
+      ...(sites === undefined ? {} : { siteOf: (destination) => sites.siteOf(destination) }),
+    };
+  }
+
   #openActive(scheduler: Scheduler, onStuck: (id: QueueId) => void): ActiveQueue {
     const dueTimes = new DueTimes(() => 0.5);
     return new ActiveQueue({
       scheduler,
       grouping: {
-        resolve,
-        recipientLimit: () => 2,
-        recipientDelimiter: "",
+        ...this.#routing,
         softBounce: false,
         deferTransports: new Set(this.#changes.deferTransports),
         isDoubleBounce: () => false,
