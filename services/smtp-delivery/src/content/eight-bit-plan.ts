@@ -71,9 +71,9 @@ export class EightBitPlan implements MimeSink {
     this.#facts[number] = (this.#facts[number] ?? 0) | found;
   }
 
-  /** Nothing at all has to change. */
+  /** No body has 8-bit bytes: the message may go as it is, labels and all. */
   get isEmpty(): boolean {
-    return this.#facts.every((found) => found === 0 || changeFor(found) === "keep");
+    return this.#facts.every((found) => (found & facts.hasEightBit) === 0);
   }
 
   /** What to do with an entity. */
