@@ -201,14 +201,18 @@ describe("success reports", () => {
       assert.equal(await settle(play, "remove"), "done");
     }));
 
-  it("D31 a late 250 for a recipient that was given up is told of too", () =>
-    withTried([deferred(0)], async (play) => {
+  it("D31 Q6 late 250s for recipients that were given up are told of too, all of them", () =>
+    withTried([deferred(0), deferred(1)], async (play) => {
       await settle(play, "expired");
       assert.equal(await play.reporting.queue(await opened(play), []), "queued");
       await play.led.scheduling.recordOutcomes(play.id, [owing(0)]);
       assert.equal(await settle(play, "remove"), "unfinished");
       assert.equal(await settle(play, "success"), "done");
-      assert.deepEqual(numbers(await opened(play)), [0]);
+      const owed = await opened(play);
+      assert.deepEqual(numbers(owed), [0]);
+      await play.led.scheduling.recordOutcomes(play.id, [owing(1)]);
+      assert.equal(await play.reporting.queue(owed, []), "stale");
+      assert.deepEqual(numbers(await opened(play)), [0, 1]);
     }));
 
   it("D31 Q13 a new leader, and whoever imports it from deferred, is told that a success is owed", () =>

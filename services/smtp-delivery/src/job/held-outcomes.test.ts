@@ -22,6 +22,13 @@ const results: readonly RequestResult[] = [
         reason: "250 2.0.0 Ok",
         remote: { host: "mx", address: "192.0.2.1", port: 25, reply: "250 2.0.0 Ok" },
       },
+      {
+        recipient: 2,
+        kind: "sent",
+        status: enhancedStatus("2.0.0"),
+        reason: "250 2.0.0 Ok",
+        owesReport: "relayed",
+      },
       { recipient: 1, kind: "deferred", status: enhancedStatus("4.4.2"), reason: "lost" },
     ],
     feedback: { kind: "good" },
@@ -47,7 +54,7 @@ async function temporaryDirectory() {
 }
 
 describe("held outcomes", () => {
-  it("P5: come back whole at the next start, and the file goes", async () => {
+  it("P5 D31 come back whole at the next start, and the file goes", async () => {
     await using directory = await temporaryDirectory();
     const path = await writeHeldOutcomes(directory.path, "smtp-delivery-1.ab/../c", results);
     assert.equal(join(directory.path, "outcomes"), join(path, ".."));

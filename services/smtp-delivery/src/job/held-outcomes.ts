@@ -12,8 +12,20 @@ import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 
 import type { Delivering, RequestResult } from "@postmq/queue-store";
-import { outcomeKinds, parseEnhancedStatus, parseQueueId, requestEnds } from "@postmq/vocabulary";
-import type { RecipientOutcome, RemoteReply, RequestName, SiteFeedback } from "@postmq/vocabulary";
+import {
+  outcomeKinds,
+  parseEnhancedStatus,
+  parseQueueId,
+  requestEnds,
+  successActions,
+} from "@postmq/vocabulary";
+import type {
+  RecipientOutcome,
+  RemoteReply,
+  RequestName,
+  SiteFeedback,
+  SuccessAction,
+} from "@postmq/vocabulary";
 
 const formatVersion = 1;
 
@@ -121,7 +133,12 @@ function asOutcome(value: unknown): RecipientOutcome {
     status: parseEnhancedStatus(asText(fields["status"], "status")) ?? wrong("status"),
     reason: asText(fields["reason"], "reason"),
     ...(fields["remote"] === undefined ? {} : { remote: asRemote(fields["remote"]) }),
+    ...(fields["owesReport"] === undefined ? {} : { owesReport: asAction(fields["owesReport"]) }),
   };
+}
+
+function asAction(value: unknown): SuccessAction {
+  return successActions.find((known) => known === value) ?? wrong("owesReport");
 }
 
 function asRemote(value: unknown): RemoteReply {
