@@ -19,7 +19,6 @@ import type { DNSResolver, MTASTSPolicy, MTASTSPolicyResult } from "mailauth";
 import type { MTASTSOptions } from "mailauth/lib/mta-sts.js";
 
 import { isPrivateAddress } from "../servers/private-address.ts";
-import type { DnsAnswer, MailResolver } from "@postmq/dns";
 
 /** What is asked of DNS here. */
 export type StsResolver = Pick<MailResolver, "txt" | "addresses">;
@@ -99,6 +98,7 @@ export class MtaStsPolicies {
   }
 
   async #look(domain: string, known: Known): Promise<void> {
+    const startedMs = this.#nowMs();
     const { policy } = await this.#library.getPolicy(domain, known.policy, {
       strict: true,
       timeout: fetchTimeoutMs,
@@ -108,7 +108,7 @@ export class MtaStsPolicies {
     if (problem !== undefined)
       this.#options.onWarning(`MTA-STS policy of ${domain} can't be had: ${problem}`);
     known.policy = policy;
-    known.lookedAtMs = this.#nowMs();
+    known.lookedAtMs = startedMs;
     known.looking = undefined;
   }
 

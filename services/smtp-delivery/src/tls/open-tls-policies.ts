@@ -33,6 +33,8 @@ export type TlsPolicyParts = {
   readonly nowMs?: () => number;
   /** Default: mailauth, loaded when it is wanted. */
   readonly stsLibrary?: StsLibrary;
+  /** How long mail waits for the first look at a domain; default 5 000. */
+  readonly stsPatienceMs?: number;
 };
 
 /** @throws PMQ_TABLE_UNREADABLE, PMQ_CONFIG_INVALID for files and settings that can't be used */
@@ -49,6 +51,7 @@ export async function openTlsPolicies(
     ? new MtaStsPolicies(parts.stsLibrary ?? (await import("mailauth/lib/mta-sts.js")), {
         ...parts,
         allowsPrivate: settings.allowsPrivate,
+        ...(parts.stsPatienceMs === undefined ? {} : { patienceMs: parts.stsPatienceMs }),
       })
     : undefined;
   return new ConfiguredPolicies({ settings, parts, tables, mtaSts });
