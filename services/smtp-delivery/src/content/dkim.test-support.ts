@@ -20,7 +20,7 @@ export function ed25519Key(): TestKey {
 }
 
 function pemOf(key: KeyObject): string {
-  return key.export({ type: "pkcs8", format: "pem" }).toString();
+  return key.export({ type: "pkcs8", format: "pem" });
 }
 
 export function writeKey(path: string, { pem }: Pick<TestKey, "pem">): string {

@@ -56,12 +56,12 @@ describe("content on its way out", () => {
     return `regexp:${path}`;
   }
 
-  describe("D17: what decides whether it is converted", () => {
+  describe("what decides whether it is converted", () => {
     const eight = lines("Subject: x", "", "\u00e9");
     const none = new Map<string, string>();
     const never = () => {};
 
-    it("does not look at content when 8BITMIME is offered or the mail is 7-bit", async () => {
+    it("D17 does not look at content when 8BITMIME is offered or the mail is 7-bit", async () => {
       const content = await open();
       const unread = { ...stored(eight), whole: undefined, read: () => assert.fail("read") };
       assert.equal(content.prepare(unread, eightBitMime, never), undefined);
@@ -69,20 +69,20 @@ describe("content on its way out", () => {
       assert.equal(content.prepare({ ...unread, encoding: "7bit" }, none, never), undefined);
     });
 
-    it("looks at the bytes when nobody said what they are", async () => {
+    it("D17 looks at the bytes when nobody said what they are", async () => {
       const content = await open();
       assert.equal(content.prepare(stored("Subject: x\r\n\r\ny\r\n"), none, never), undefined);
       const mail = await content.prepare(stored(eight), none, never);
       assert.ok(mail?.kind === "changed" && mail.isConverted);
     });
 
-    it("leaves all as it is with disable_mime_output_conversion", async () => {
+    it("D17 leaves all as it is with disable_mime_output_conversion", async () => {
       const content = await open({ POSTMQ_DISABLE_MIME_OUTPUT_CONVERSION: "yes" });
       assert.equal(content.prepare(stored(eight, "8bit"), none, never), undefined);
     });
   });
 
-  describe("D18: UTF-8 in headers", () => {
+  describe("UTF-8 in headers", () => {
     const has = async (text: string, chunkBytes: number) => {
       const content = Buffer.from(text);
       const read = async function* () {
@@ -92,7 +92,7 @@ describe("content on its way out", () => {
       return (await open()).hasUtf8Headers({ whole: undefined, read });
     };
 
-    it("is found far beyond the first chunk, in parts and attached messages too", async () => {
+    it("D18 UTF-8 in headers is found far beyond the first chunk, in parts and attached messages too", async () => {
       const long = `X: ${"y".repeat(70)}\r\n`.repeat(3_000);
       assert.equal(await has(`${long}Subject: \u00e9\r\n\r\nx\r\n`, 16_384), true);
       const part = lines(
@@ -110,13 +110,13 @@ describe("content on its way out", () => {
       );
     });
 
-    it("is not found in bodies", async () => {
-      assert.equal(await has(`${lines("Subject: x", "", "Subject: \u00e9")}`, 7), false);
+    it("D18 UTF-8 in headers is not found in bodies", async () => {
+      assert.equal(await has(lines("Subject: x", "", "Subject: \u00e9"), 7), false);
     });
   });
 
-  describe("D21: generic maps", () => {
-    it("rewrite addresses of the envelope and of the message's own headers", async () => {
+  describe("generic maps", () => {
+    it("D21 generic maps rewrite addresses of the envelope and of the message's own headers", async () => {
       const content = await open({
         POSTMQ_SMTP_GENERIC_MAPS:
           "inline:{root@my.example=admin@example.com, @local.example=@example.com}",
@@ -144,7 +144,7 @@ describe("content on its way out", () => {
       assert.equal(text, message("admin@example.com", "a@example.com"));
     });
 
-    it("put an extension back only when propagate_unmatched_extensions names generic", async () => {
+    it("D21 generic maps put an extension back only when propagate_unmatched_extensions names generic", async () => {
       const env = {
         POSTMQ_SMTP_GENERIC_MAPS: "inline:{a@b.example=c@d.example}",
         POSTMQ_RECIPIENT_DELIMITER: "+",
@@ -156,8 +156,8 @@ describe("content on its way out", () => {
     });
   });
 
-  describe("D21: checks while sending", () => {
-    it("take each class of headers and the lines of bodies to their own tables", async () => {
+  describe("checks while sending", () => {
+    it("D21 checks take each class of headers and the lines of bodies to their own tables", async () => {
       const content = await open({
         POSTMQ_SMTP_HEADER_CHECKS: table(
           "header",
@@ -237,7 +237,7 @@ describe("content on its way out", () => {
       assert.ok(log.includes("info replace: body the Secret \u00e9: - \u00e9"));
     });
 
-    it("keep a line whose action is malformed or not for sending, and warn", async () => {
+    it("D21 checks keep a line whose action is malformed or not for sending, and warn", async () => {
       const content = await open({
         POSTMQ_SMTP_HEADER_CHECKS: table(
           "bad",
@@ -256,7 +256,7 @@ describe("content on its way out", () => {
       ]);
     });
 
-    it("let no pattern make a new header out of a folded one", async () => {
+    it("D21 checks let no pattern make a new header out of a folded one", async () => {
       const content = await open({
         POSTMQ_SMTP_HEADER_CHECKS: table(
           "fold",
@@ -267,7 +267,7 @@ describe("content on its way out", () => {
       assert.equal(text, lines("Subject: x", "\tBcc: y@z", "", ""));
     });
 
-    it("come after quoted-printable and before generic maps", async () => {
+    it("D21 checks come after quoted-printable and before generic maps", async () => {
       const content = await open({
         POSTMQ_SMTP_HEADER_CHECKS: table(
           "order",

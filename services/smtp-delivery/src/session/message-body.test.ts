@@ -78,6 +78,32 @@ describe("content on the wire", () => {
     assert.equal(whole(line, 0), `${line}.\r\n`);
   });
 
+  it("D19 ends content without a newline in whole lines, broken or not, streamed or not", () => {
+    const text = Buffer.from("x".repeat(3000));
+    const broken = expected(text, 998);
+    assert.equal(whole(text), broken);
+    assert.equal(
+      streamed(text, 998, () => 700),
+      broken,
+    );
+    assert.equal(whole(text, 0), `${"x".repeat(3000)}\r\n.\r\n`);
+    assert.equal(
+      streamed(text, 0, () => 700),
+      whole(text, 0),
+    );
+  });
+
+  it("D19 breaks lines the same way before a signature is made, and not once more after it", () => {
+    const text = Buffer.from(`.${"x".repeat(2500)}\r\n.\r\nlast`);
+    const breaker = new BodyStuffer(998, { stuffsDots: false });
+    const signed = Buffer.concat([breaker.write(text), breaker.end()]);
+    assert.equal(
+      signed.toString(),
+      `.${"x".repeat(997)}\r\n ${"x".repeat(997)}\r\n ${"x".repeat(506)}\r\n.\r\nlast\r\n`,
+    );
+    assert.equal(whole(signed), whole(text));
+  });
+
   it("D19 stuffs no dot that a line break brings to the start of a line", () => {
     assert.equal(whole(`${"x".repeat(998)}.y\r\n`), `${"x".repeat(998)}\r\n .y\r\n.\r\n`);
   });
