@@ -8,7 +8,6 @@
  * Source: spec D2; postconf(5) smtp_host_lookup; RFC 1034 §3.6.2; RFC 6761 §6.3; Postfix src/smtp/smtp_addr.c.
  */
 import { DnsCache } from "./dns-cache.ts";
-import type { TimedAnswer } from "./dns-cache.ts";
 import { askServers } from "./dns-client.ts";
 import type { DnsClientSettings } from "./dns-client.ts";
 import {
@@ -21,9 +20,13 @@ import {
   troubleTtlMs,
 } from "./dns-reply.ts";
 import type { DnsQuestion, RecordReader, ReplyReading } from "./dns-reply.ts";
+import { gate } from "./gate.ts";
 import { isHostName, isLocalhost } from "./host-name.ts";
 import { nativeAddresses } from "./native-lookup.ts";
 import type { DnsAnswer, MailResolver } from "./resolver.ts";
+
+/** Each is a socket. */
+const mostQuestionsAtOnce = 256;
 
 export const hostLookups = ["dns", "native"] as const;
 export type HostLookup = (typeof hostLookups)[number];
@@ -35,11 +38,15 @@ export type ResolverSettings = DnsClientSettings & {
   readonly nowMs: () => number;
 };
 
+type Ask = (question: DnsQuestion) => Promise<ReplyReading>;
+
 export function mailResolver(settings: ResolverSettings): MailResolver {
-  const mx = cachedLookup(settings, "MX", readMx);
-  const txt = cachedLookup(settings, "TXT", readText);
-  const four = cachedLookup(settings, "A", readAddress);
-  const six = cachedLookup(settings, "AAAA", readAddress);
+  const atOnce = gate(mostQuestionsAtOnce);
+  const ask: Ask = (question) => atOnce(() => askOnce(question, settings));
+  const mx = cachedLookup(settings, ask, { type: "MX", read: readMx });
+  const txt = cachedLookup(settings, ask, { type: "TXT", read: readText });
+  const four = cachedLookup(settings, ask, { type: "A", read: readAddress });
+  const six = cachedLookup(settings, ask, { type: "AAAA", read: readAddress });
   return {
     mx: (domain) => (isLocalhost(domain) ? Promise.resolve({ kind: "noData" }) : mx(domain)),
     txt,
@@ -59,31 +66,30 @@ export function mailResolver(settings: ResolverSettings): MailResolver {
 }
 
 function cachedLookup<T>(
-  settings: ResolverSettings,
-  type: DnsQuestion["type"],
-  read: RecordReader<T>,
+  { nowMs }: ResolverSettings,
+  ask: Ask,
+  records: { readonly type: DnsQuestion["type"]; readonly read: RecordReader<T> },
 ): (name: string) => Promise<DnsAnswer<T>> {
-  const cache = new DnsCache<T>(settings.nowMs);
+  const cache = new DnsCache<T>(nowMs);
   return (text) => {
     const name = text.toLowerCase();
     if (!isHostName(name)) return Promise.resolve({ kind: "malformed" });
-    return cache.get(name, () => lookUp({ name, type }, settings, read));
+    return cache.get(name, async () =>
+      timedAnswer(await followAliases({ name, type: records.type }, ask), records.read),
+    );
   };
 }
 
-async function lookUp<T>(
-  question: DnsQuestion,
-  settings: DnsClientSettings,
-  read: RecordReader<T>,
-): Promise<TimedAnswer<T>> {
-  let reading = await askOnce(question, settings);
+/** An alias that is left when enough were followed leads on for ever. */
+async function followAliases(question: DnsQuestion, ask: Ask): Promise<ReplyReading> {
+  let reading = await ask(question);
   let { ttlMs } = reading;
   for (let aliases = 1; reading.kind === "alias" && aliases < mostAliases; aliases++) {
     if (!isHostName(reading.target)) break;
-    reading = await askOnce({ ...question, name: reading.target }, settings);
+    reading = await ask({ ...question, name: reading.target });
     ttlMs = Math.min(ttlMs, reading.ttlMs);
   }
-  return timedAnswer({ ...reading, ttlMs }, read);
+  return { ...reading, ttlMs };
 }
 
 async function askOnce(question: DnsQuestion, settings: DnsClientSettings): Promise<ReplyReading> {

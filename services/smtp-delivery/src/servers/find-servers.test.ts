@@ -51,6 +51,18 @@ describe("D2: which servers", () => {
     assert.equal(await shown("example.com", zone), "c.example.net[192.0.2.3]:25");
   });
 
+  it("D2 looks for the addresses of the best MX hosts only, where there are very many", async () => {
+    const hosts = Array.from({ length: 60 }, (_, at) => `h${at}.example`);
+    const zone: DnsZone = {
+      "example.com": hosts.map((host, at) => `MX ${60 - at} ${host}`),
+      "h59.example": ["A 192.0.2.59"],
+      "h0.example": ["A 192.0.2.1"],
+    };
+    assert.equal(await shown("example.com", zone), "h59.example[192.0.2.59]:25");
+    const { asked } = await find("example.com", zone);
+    assert.equal(asked.filter((question) => question.startsWith("A ")).length, 20);
+  });
+
   it("D2 takes the domain's own addresses when there is no MX", async () => {
     assert.equal(
       await shown("example.com:2526", { "example.com": ["A 192.0.2.9"] }),
@@ -147,6 +159,15 @@ describe("D2: why there are none", () => {
       await shown("example.com", { "example.com": "FORMERR" }),
       `bounced 5.4.3 ${notFound} name=example.com type=MX: Non-recoverable error`,
     );
+  });
+
+  it("D2 tells what says most about a host: trouble with one family before absence in the other", async () => {
+    await using test = await startZone({ "example.com": ["MX 10 a.example.net"] });
+    test.dns.decide = ({ type }) =>
+      type === "A" ? { code: "FORMERR" } : type === "AAAA" ? { answers: [] } : undefined;
+    const [item] = parseNexthopList("example.com") ?? [];
+    const found = await findServers(item ?? panic("no item"), test.options);
+    assert.equal(found.kind === "servers" ? "" : found.status, "5.4.3");
   });
 
   it("D2 bounces with 5.4.4 an answer of which nothing can be used, and a name that is none", async () => {

@@ -28,6 +28,8 @@ export type ServersFound =
   | {
       readonly kind: "servers";
       readonly servers: readonly ServerAddress[];
+      /** All hosts that DNS names for it, whether or not they can be tried. */
+      readonly hosts: readonly string[];
       /** Of the best host that has an address: mail that loops at such a one is at its end. */
       readonly bestPreference: number;
       readonly isOurs: boolean;
@@ -59,6 +61,9 @@ export type FindOptions = OrderOptions & {
 
 /** Source: RFC 5321 §4.5.4.2; own addresses matter at this port only. */
 export const smtpPort = 25;
+
+/** Whose addresses are looked for: nobody has more MX hosts in earnest, and each costs two questions. */
+const mostHosts = 20;
 
 export async function findServers(nexthop: Nexthop, options: FindOptions): Promise<ServersFound> {
   if (isIP(nexthop.host) !== 0) return addressItself(nexthop, options);
@@ -102,7 +107,8 @@ function invalidName(name: string): NoServer {
 function addressItself(nexthop: Nexthop, options: FindOptions): ServersFound {
   const { host, port } = nexthop;
   if (!options.families.some((family) => family === isIP(host))) return noServer(invalidName(host));
-  return withoutSelf([{ host, address: host, port, preference: 0 }], 0, nexthop, options);
+  const servers = [{ host, address: host, port, preference: 0 }];
+  return withoutSelf(servers, { names: [host], bestPreference: 0 }, nexthop, options);
 }
 
 async function hostItself(
@@ -112,7 +118,7 @@ async function hostItself(
 ): Promise<ServersFound> {
   const { lookups, servers } = await lookUpHosts([{ host, preference: 0 }], nexthop.port, options);
   if (servers.length === 0) return noServer(worstFailure(lookups));
-  return withoutSelf(servers, 0, nexthop, options);
+  return withoutSelf(servers, { names: [host], bestPreference: 0 }, nexthop, options);
 }
 
 async function mxHosts(
@@ -122,13 +128,16 @@ async function mxHosts(
 ): Promise<ServersFound> {
   const hosts = records
     .filter(({ host }) => host !== "")
-    .toSorted((a, b) => a.preference - b.preference);
+    .toSorted((a, b) => a.preference - b.preference)
+    .slice(0, mostHosts);
   const { lookups, servers } = await lookUpHosts(hosts, nexthop.port, options);
   if (servers.length === 0) {
     const failure = worstFailure(lookups);
     return noServer(options.defersWithoutAddress ? deferred(failure) : failure);
   }
-  return withoutSelf(servers, hosts[0]?.preference ?? 0, nexthop, options);
+  const names = hosts.map(({ host }) => host);
+  const bestPreference = hosts[0]?.preference ?? 0;
+  return withoutSelf(servers, { names, bestPreference }, nexthop, options);
 }
 
 // ------------------------------------------------------------------------------------------ addresses
@@ -180,19 +189,22 @@ function worstFailure(lookups: readonly Lookup[]): NoServer {
   return worst === undefined ? invalidName("") : lookupFailure(worst);
 }
 
+/** All hosts of a next hop, before any is left out. */
+type Hosts = { readonly names: readonly string[]; readonly bestPreference: number };
+
 /** Source: Postfix src/smtp/smtp_addr.c smtp_find_self, smtp_truncate_self. */
 function withoutSelf(
   servers: readonly ServerAddress[],
-  bestMxPreference: number,
+  hosts: Hosts,
   nexthop: Nexthop,
   options: FindOptions,
 ): ServersFound {
   const self =
     nexthop.port === smtpPort ? servers.find(({ address }) => options.isOwn(address)) : undefined;
-  if (self === undefined) return withoutPrivate(servers, false, options);
+  if (self === undefined) return withoutPrivate(servers, hosts, false, options);
   const better = servers.filter(({ preference }) => preference < self.preference);
-  if (better.length > 0) return withoutPrivate(better, true, options);
-  const wasBest = self.preference === bestMxPreference;
+  if (better.length > 0) return withoutPrivate(better, hosts, true, options);
+  const wasBest = self.preference === hosts.bestPreference;
   return {
     kind: wasBest ? "bounced" : "deferred",
     status: enhancedStatus(wasBest ? "5.4.6" : "4.4.4"),
@@ -205,6 +217,7 @@ function withoutSelf(
 
 function withoutPrivate(
   servers: readonly ServerAddress[],
+  { names }: Hosts,
   isOurs: boolean,
   options: FindOptions,
 ): ServersFound {
@@ -214,7 +227,8 @@ function withoutPrivate(
   const [first] = servers;
   if (kept.length > 0) {
     const bestPreference = first?.preference ?? 0;
-    return { kind: "servers", servers: orderAddresses(kept, options), bestPreference, isOurs };
+    const ordered = orderAddresses(kept, options);
+    return { kind: "servers", servers: ordered, hosts: names, bestPreference, isOurs };
   }
   return {
     kind: "deferred",
