@@ -87,6 +87,7 @@ async function ours(sink: SmtpSink, logs: boolean): Promise<number> {
     settings: await openAttemptSettings(parameters, {
       resolver: openResolver(parameters),
       onWarning: () => {},
+      onInfo: () => {},
     }),
     log,
     draining: new AbortController().signal,

@@ -195,6 +195,7 @@ export async function startWorker(
     settings: await openAttemptSettings(parameters, {
       resolver: options.resolver ?? noDns,
       onWarning: write("warning: "),
+      onInfo: write(""),
     }),
     log: { info: write(""), warning: write("warning: "), error: write("error: ") },
     draining: draining.signal,

@@ -29,6 +29,7 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
   const settings = await openAttemptSettings(parameters, {
     resolver: openResolver(parameters),
     onWarning: (text) => log.warning(text),
+    onInfo: (text) => log.info(text),
   });
   const worker = new DeliveryWorker({
     parameters,

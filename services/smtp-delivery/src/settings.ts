@@ -15,13 +15,24 @@ import { openSessionSettings } from "./session/session-settings.ts";
 import type { MailResolver } from "@postmq/dns";
 import type { ServerProtocol } from "./servers/server-plan.ts";
 import { openPlanSettings } from "./servers/server-settings.ts";
+import { openTlsPolicies } from "./tls/open-tls-policies.ts";
+import { tlsSettings } from "./tls/tls-settings.ts";
 
-/** What attempts go by, with its tables opened. @throws PMQ_TABLE_UNREADABLE */
+/**
+ * What attempts go by, with its tables and files opened.
+ *
+ * @throws PMQ_TABLE_UNREADABLE, PMQ_CONFIG_INVALID for files and settings of TLS that can't be used
+ */
 export async function openAttemptSettings(
   parameters: Parameters,
-  parts: { readonly resolver: MailResolver; readonly onWarning: (text: string) => void },
+  parts: {
+    readonly resolver: MailResolver;
+    readonly onWarning: (text: string) => void;
+    readonly onInfo: (text: string) => void;
+  },
 ): Promise<AttemptSettings> {
   const { resolver } = parts;
+  const tls = tlsSettings(parameters);
   return {
     outcomes: {
       softBounce: parameters.soft_bounce,
@@ -37,8 +48,8 @@ export async function openAttemptSettings(
     bindAddressFor: (transport, address) =>
       transportParameter(parameters, transport, isIPv6(address) ? "bind_address6" : "bind_address"),
     security: {
-      tls: undefined,
-      logsTls: false,
+      tls: await openTlsPolicies(tls, parts),
+      logsTls: tls.logsSessions,
       plainAfterMs: parameters.minimal_backoff_time,
       logins: await openLogins(parameters, parts.onWarning),
       ownNames: new Set([parameters.myhostname.toLowerCase()]),

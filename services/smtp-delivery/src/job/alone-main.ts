@@ -76,6 +76,7 @@ const store = await openStore({
 const settings = await openAttemptSettings(parameters, {
   resolver: openResolver(parameters),
   onWarning: (text) => log.warning(text),
+  onInfo: (text) => log.info(text),
 });
 const worker = new DeliveryWorker({
   parameters,

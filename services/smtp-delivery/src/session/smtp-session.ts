@@ -241,7 +241,9 @@ export class SmtpSession extends Conversation {
       return tlsFailure("Cannot start TLS: handshake failure", isOptional);
     }
     if (this.tlsVerdict?.kind === "refused") {
-      const { status, reason } = this.tlsVerdict;
+      const { status, reason, detail } = this.tlsVerdict;
+      const host = `${shownHost(this.server)}:${this.server.port}`;
+      this.notices.push(`certificate verification failed for ${host}: ${detail}`);
       return temporary(status, reason);
     }
     if (this.lastWords !== undefined) return this.#turnedAway(readReply(this.lastWords));

@@ -99,17 +99,25 @@ export class MtaStsPolicies {
 
   async #look(domain: string, known: Known): Promise<void> {
     const startedMs = this.#nowMs();
-    const { policy } = await this.#library.getPolicy(domain, known.policy, {
-      strict: true,
-      timeout: fetchTimeoutMs,
-      resolver: stsResolver(this.#options),
-    });
-    const problem = errorOf(policy);
-    if (problem !== undefined)
-      this.#options.onWarning(`MTA-STS policy of ${domain} can't be had: ${problem}`);
-    known.policy = policy;
+    try {
+      const { policy } = await this.#library.getPolicy(domain, known.policy, {
+        strict: true,
+        timeout: fetchTimeoutMs,
+        resolver: stsResolver(this.#options),
+      });
+      known.policy = policy;
+      const problem = errorOf(policy);
+      if (problem !== undefined) this.#warn(domain, problem);
+    } catch (error) {
+      // What a domain publishes must not end the process, whatever it does to the library.
+      this.#warn(domain, String(error));
+    }
     known.lookedAtMs = startedMs;
     known.looking = undefined;
+  }
+
+  #warn(domain: string, problem: string): void {
+    this.#options.onWarning(`MTA-STS policy of ${domain} can't be had: ${problem}`);
   }
 
   async #withPatience(looking: Promise<void>, domain: string): Promise<void> {

@@ -37,11 +37,16 @@ export type TlsPolicyParts = {
   readonly stsPatienceMs?: number;
 };
 
-/** @throws PMQ_TABLE_UNREADABLE, PMQ_CONFIG_INVALID for files and settings that can't be used */
+/**
+ * undefined: TLS is nowhere asked for.
+ *
+ * @throws PMQ_TABLE_UNREADABLE, PMQ_CONFIG_INVALID for files and settings that can't be used
+ */
 export async function openTlsPolicies(
   settings: TlsSettings,
   parts: TlsPolicyParts,
-): Promise<TlsPolicies> {
+): Promise<TlsPolicies | undefined> {
+  if (isNowhereAsked(settings)) return undefined;
   const parameterName = "smtp_tls_policy_maps";
   const tables = await openTables(settings.policyTables, {
     parameterName,
@@ -55,6 +60,11 @@ export async function openTlsPolicies(
       })
     : undefined;
   return new ConfiguredPolicies({ settings, parts, tables, mtaSts });
+}
+
+function isNowhereAsked(settings: TlsSettings): boolean {
+  const { level, policyTables, asksMtaSts, startsWithTls } = settings;
+  return level === "none" && policyTables.length === 0 && !asksMtaSts && !startsWithTls;
 }
 
 type Configured = {
@@ -85,7 +95,7 @@ class ConfiguredPolicies implements TlsPolicies {
     const hasOthers = !tables.isEmpty || mtaSts !== undefined;
     if (settings.startsWithTls && !isMandatory(settings.level) && !hasOthers)
       throw configError("smtp_tls_wrappermode needs smtp_tls_security_level encrypt or above");
-    if (settings.level !== "none" || hasOthers) this.#checkFiles();
+    this.#checkFiles();
     const isOnly =
       !hasOthers &&
       settings.servername !== "nexthop" &&

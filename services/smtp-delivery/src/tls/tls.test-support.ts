@@ -11,6 +11,7 @@ import { panic } from "@postmq/vocabulary";
 
 import { openTlsPolicies } from "./open-tls-policies.ts";
 import type { TlsPolicyParts } from "./open-tls-policies.ts";
+import { plaintext } from "./site-policy.ts";
 import { tlsSettings } from "./tls-settings.ts";
 import type { TlsSettings } from "./tls-settings.ts";
 import type { TlsPolicies, TlsPolicy, TlsTrouble, TlsVerdict } from "./tls-policy.ts";
@@ -46,7 +47,8 @@ export async function openPolicies(
     onInfo: (text) => infos.push(text),
     ...parts,
   });
-  return { policyFor: (nexthop) => policies.policyFor(nexthop), warnings, infos };
+  const policyFor = async (nexthop: string) => (await policies?.policyFor(nexthop)) ?? plaintext;
+  return { policyFor, warnings, infos };
 }
 
 export function usable(policy: TlsPolicy | TlsTrouble): TlsPolicy {
