@@ -27,7 +27,11 @@ async function transact(
   options: FakeSmtpOptions & { readonly deadlineMs?: number } = {},
 ) {
   await using server = await FakeSmtpServer.start({ ...lmtp, decide, ...options });
-  using test = await openTestSession(server, lmtp, testSettings({}, options.deadlineMs));
+  using test = await openTestSession(
+    server,
+    lmtp,
+    testSettings({}, { dot: options.deadlineMs ?? 5_000 }),
+  );
   assert.equal(test.refusal, undefined);
   const transaction = await test.session.transact(mail, false);
   const { isReusable } = test.session;
@@ -163,7 +167,7 @@ describe("LMTP", () => {
   ] as const) {
     it(`a server that ${name} at LHLO: ${reason.slice(0, 30)}…`, async () => {
       await using server = await FakeSmtpServer.start({ ...lmtp, decide: at("ehlo", behaviour) });
-      using test = await openTestSession(server, lmtp, testSettings({}, 200));
+      using test = await openTestSession(server, lmtp, testSettings({}, { lhlo: 200 }));
       assert.equal(test.refusal?.reason, reason);
       assert.equal(test.refusal.isPermanent, name === "refuses");
     });

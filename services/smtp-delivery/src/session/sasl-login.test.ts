@@ -45,7 +45,7 @@ async function logInTo(
     },
   });
   const login = await testLogin(options.password ?? canary, options.env);
-  const settings = testSettings({}, options.deadlineMs);
+  const settings = testSettings({}, { auth: options.deadlineMs ?? 5_000 });
   const test = await openTestSession(server, { login }, settings);
   return {
     ...test,

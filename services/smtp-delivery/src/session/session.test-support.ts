@@ -11,6 +11,7 @@ import { enhancedStatus } from "@postmq/vocabulary";
 
 import type { TlsLevel, TlsPolicy, TlsVerdict } from "../tls/tls-policy.ts";
 import { dial } from "./dial.ts";
+import type { Stage } from "./reply-verdict.ts";
 import { openLogins } from "./sasl-credentials.ts";
 import type { Login } from "./sasl-credentials.ts";
 import { sessionSettings } from "./session-settings.ts";
@@ -27,12 +28,13 @@ export function testParameters(env: Env = {}) {
   });
 }
 
-/** @param deadlineMs of every stage */
-export function testSettings(env: Env = {}, deadlineMs = 5_000): SessionSettings {
+/** @param deadlinesMs of stages that are to be short; others have time enough on a busy machine */
+export function testSettings(
+  env: Env = {},
+  deadlinesMs: Partial<Record<Stage, number>> = {},
+): SessionSettings {
   const settings = sessionSettings(testParameters(env));
-  const stages = Object.keys(settings.timeoutsMs);
-  const timeoutsMs = Object.fromEntries(stages.map((stage) => [stage, deadlineMs]));
-  return { ...settings, timeoutsMs: { ...settings.timeoutsMs, ...timeoutsMs } };
+  return { ...settings, timeoutsMs: { ...settings.timeoutsMs, ...deadlinesMs } };
 }
 
 export type TestSession = {

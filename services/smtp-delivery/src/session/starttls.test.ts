@@ -16,7 +16,7 @@ const atSecondHello = (behaviour: Behaviour) => (event: StageEvent) =>
   event.stage === "ehlo" && event.tls !== undefined ? behaviour : undefined;
 
 const host = "mx.test.example[127.0.0.1]";
-const shortly = testSettings({}, 200);
+const shortly = testSettings({}, { starttls: 200 });
 
 describe("STARTTLS", () => {
   it("D24 is used where it is offered, and tells what was agreed", async () => {
@@ -183,10 +183,7 @@ describe("STARTTLS", () => {
   });
 
   it("has a deadline of its own for the reply and for the handshake", async () => {
-    const settings = {
-      ...testSettings(),
-      timeoutsMs: { ...testSettings().timeoutsMs, starttls: 150 },
-    };
+    const settings = testSettings({}, { starttls: 150 });
     for (const stage of ["starttls", "tls"] as const) {
       await using server = await FakeSmtpServer.start({
         tls: good(),
