@@ -6,5 +6,5 @@ export { queueName } from "./queue-name.ts";
 export type { NamingRules } from "./queue-name.ts";
 export type { Resolver } from "./resolve.ts";
 export { lookupSender } from "./sender-maps.ts";
-export { siteName } from "./site-name.ts";
+export { siteOfHosts } from "./site-name.ts";
 export type { Sites } from "./sites.ts";

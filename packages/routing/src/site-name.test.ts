@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { mxDomain, siteName } from "./site-name.ts";
+import { mxDomain, siteName, siteOfHosts } from "./site-name.ts";
 
 describe("siteName", () => {
   it("S16 is the host where there is one", () => {
@@ -31,6 +31,18 @@ describe("siteName", () => {
   it("is undefined without hosts, and for a null MX", () => {
     assert.equal(siteName([]), undefined);
     assert.equal(siteName([""]), undefined);
+  });
+});
+
+describe("siteOfHosts", () => {
+  it("S16 tells ports apart", () => {
+    assert.equal(siteOfHosts("a.example", ["mx.example"]), "mx:mx.example");
+    assert.equal(siteOfHosts("a.example:25", ["mx.example"]), "mx:mx.example");
+    assert.equal(siteOfHosts("a.example:2525", ["mx.example"]), "mx:mx.example:2525");
+  });
+
+  it("is undefined where MX does not decide", () => {
+    assert.equal(siteOfHosts("[a.example]", ["a.example"]), undefined);
   });
 });
 

@@ -12,9 +12,20 @@ import { createHash } from "node:crypto";
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 
+/**
+ * The site of a next hop that these hosts serve: their `siteName`, and the port where it is not SMTP's own.
+ *
+ * @returns undefined: it counts by itself
+ */
+export function siteOfHosts(nexthop: string, hosts: readonly string[]): string | undefined {
+  const mx = mxDomain(nexthop);
+  const site = mx === undefined ? undefined : siteName(hosts);
+  return site === undefined || mx === undefined || mx.port === "" ? site : `${site}:${mx.port}`;
+}
+
 /** `mx:aspmx.l.google.com~d0c8f2a1`: the shortest host name, then a digest of the set if it has more than one. */
 export function siteName(hosts: readonly string[]): string | undefined {
-  const names = [...new Set(hosts.map(hostName))].toSorted();
+  const names = [...new Set(hosts.map(hostName))].filter((name) => name !== "").toSorted();
   const first = names.reduce(
     (best, name) => (name.length < best.length ? name : best),
     names[0] ?? "",

@@ -12,8 +12,7 @@
  */
 import type { DnsAnswer, MxRecord } from "@postmq/dns";
 import type { Destination } from "@postmq/vocabulary";
-import { mxDomain, siteName } from "./site-name.ts";
-import type { MxDomain } from "./site-name.ts";
+import { mxDomain, siteOfHosts } from "./site-name.ts";
 
 type MxAnswer = DnsAnswer<MxRecord>;
 
@@ -36,7 +35,7 @@ type Entry = {
 
 type Lookup = {
   readonly nexthop: string;
-  readonly mx: MxDomain;
+  readonly domain: string;
   readonly done: PromiseWithResolvers<void>;
   isOver: boolean;
 };
@@ -81,7 +80,8 @@ export class Sites {
   #begin(nexthop: string): Lookup | undefined {
     const mx = mxDomain(nexthop);
     if (mx === undefined) return undefined;
-    const lookup: Lookup = { nexthop, mx, done: Promise.withResolvers(), isOver: false };
+    const { domain } = mx;
+    const lookup: Lookup = { nexthop, domain, done: Promise.withResolvers(), isOver: false };
     this.#underWay.set(nexthop, lookup);
     const late = () => this.#end(lookup, { kind: "tryAgain" });
     setTimeout(late, this.#options.waitMs ?? defaultWaitMs).unref();
@@ -104,7 +104,7 @@ export class Sites {
   async #run(lookup: Lookup): Promise<void> {
     let answer: MxAnswer;
     try {
-      answer = await this.#options.mx(lookup.mx.domain);
+      answer = await this.#options.mx(lookup.domain);
     } catch {
       // Whatever it is, it says nothing about the site; delivery asks again and tells.
       answer = { kind: "tryAgain" };
@@ -119,7 +119,9 @@ export class Sites {
     const { nexthop } = lookup;
     if (lookup.isOver && answer.kind === "tryAgain") return;
     const isPassing = answer.kind === "tryAgain";
-    const site = isPassing ? this.#entries.get(nexthop)?.site : siteBy(lookup.mx, answer);
+    const site = isPassing
+      ? this.#entries.get(nexthop)?.site
+      : siteOfHosts(nexthop, hostsOf(lookup.domain, answer));
     this.#remember(nexthop, {
       site,
       untilMs: this.#options.nowMs() + (isPassing ? retryMs : keptMs),
@@ -138,11 +140,6 @@ export class Sites {
       return;
     }
   }
-}
-
-function siteBy({ domain, port }: MxDomain, answer: MxAnswer): string | undefined {
-  const site = siteName(hostsOf(domain, answer));
-  return site === undefined || port === "" ? site : `${site}:${port}`;
 }
 
 function hostsOf(domain: string, answer: MxAnswer): readonly string[] {

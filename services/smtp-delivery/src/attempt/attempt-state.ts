@@ -55,6 +55,8 @@ export class AttemptState {
   /** Some server has said what it had to say about somebody: then the site is in order. */
   isCompleted = false;
   trouble: Trouble | undefined;
+  /** What happened is of no meaning for the destination at which the request counts. */
+  tellsNothing = false;
   sessionReadyMs: number;
   readonly #startedMs: number;
   readonly #rules: OutcomeRules;
@@ -107,7 +109,7 @@ export class AttemptState {
   }
 
   feedback(): SiteFeedback {
-    if (this.end !== "tried") return { kind: "none" };
+    if (this.end !== "tried" || this.tellsNothing) return { kind: "none" };
     if (this.isCompleted) return { kind: "good" };
     return this.trouble === undefined ? { kind: "none" } : { ...this.trouble, kind: "trouble" };
   }

@@ -12,6 +12,7 @@
  * Source: spec D1 to D12, D26, delivery.md §6, §8; Postfix src/smtp/smtp_connect.c, smtp_trouble.c.
  */
 import type { ClaimedRequest, ConnectionToken, Delivering } from "@postmq/queue-store";
+import { siteOfHosts } from "@postmq/routing";
 import { destinationKey, enhancedStatus } from "@postmq/vocabulary";
 import type {
   RecipientOutcome,
@@ -219,7 +220,7 @@ class Attempt {
 
   /** Only those that no server has spoken about. */
   #applyNoServer({ kind, status, reason }: NoServer): void {
-    if (kind === "deferred") this.#state.trouble ??= { status, reason };
+    if (kind === "deferred") this.#noteOwnTrouble({ status, reason });
     else this.#state.isCompleted = true;
     for (const recipient of this.#state.pending) {
       if (this.#state.isDeferred(recipient)) continue;
@@ -231,6 +232,7 @@ class Attempt {
   /** D4: at most so many sessions for a next hop; those that fail before they stand do not count. */
   async #tryHop(hop: PlannedHop): Promise<Course> {
     const { sessionLimit } = this.#tools.settings;
+    this.#state.tellsNothing ||= this.#isElsewhere(hop);
     for (const server of hop.servers) {
       if (isSameServer(server, this.#knownServer)) continue;
       if (sessionLimit > 0 && this.#sessions >= sessionLimit) break;
@@ -241,10 +243,25 @@ class Attempt {
     return "next";
   }
 
+  /**
+   * The servers are not those of the site at which the request counts: DNS has changed its mind since the mail was
+   * grouped. What they do must not be held against the site, lest anybody speak ill of one that is not theirs.
+   */
+  #isElsewhere({ hosts, chosenBy }: PlannedHop): boolean {
+    const { site, nexthop } = this.#request.destination;
+    if (site === undefined || chosenBy !== undefined) return false;
+    return siteOfHosts(nexthop, hosts) !== site;
+  }
+
+  /** Trouble of the next hop's own making (its DNS, its policy) tells nothing of a site that it shares with others. */
+  #noteOwnTrouble(trouble: Trouble): void {
+    if (this.#request.destination.site === undefined) this.#state.trouble ??= trouble;
+  }
+
   async #tryServer(server: ServerAddress, hop: PlannedHop): Promise<Course> {
     const wishes = await this.#wishesFor(server, hop);
     if ("reason" in wishes) {
-      this.#state.trouble = wishes;
+      this.#noteOwnTrouble(wishes);
       this.#state.deferAll(wishes);
       return "next";
     }

@@ -135,7 +135,7 @@ async function mxHosts(
     const failure = worstFailure(lookups);
     return noServer(options.defersWithoutAddress ? deferred(failure) : failure);
   }
-  const names = hosts.map(({ host }) => host);
+  const names = records.map(({ host }) => host);
   const bestPreference = hosts[0]?.preference ?? 0;
   return withoutSelf(servers, { names, bestPreference }, nexthop, options);
 }

@@ -42,6 +42,8 @@ export type PlannedHop = {
   readonly nexthop: Nexthop;
   /** At least one, in the order in which to try them. */
   readonly servers: readonly ServerAddress[];
+  /** All hosts that DNS names for it, whether or not they are among the servers. */
+  readonly hosts: readonly string[];
   /** No other one will follow. */
   readonly isLast: boolean;
   /** A server that calls itself by our name is us (D3). */
@@ -95,10 +97,10 @@ export class ServerPlan {
       const found = await findServers(nexthop, this.#findOptions(item));
       if (found.isOurs) this.#at = this.#items.length;
       if (found.kind === "servers") {
-        const { servers, bestPreference } = found;
+        const { servers, hosts, bestPreference } = found;
         const isLast = this.#at === this.#items.length;
         const detectsLoops = this.#options.protocol === "smtp" && nexthop.port === smtpPort;
-        return { nexthop, servers, isLast, detectsLoops, bestPreference, chosenBy };
+        return { nexthop, servers, hosts, isLast, detectsLoops, bestPreference, chosenBy };
       }
       this.#noteNoServer(found, chosenBy);
     }
