@@ -80,7 +80,7 @@ async function reportsOf(
         message.recipients.includes(reader) &&
         message.content.includes(`In-Reply-To: ${messageId}\r\n`);
       const found = await waitFor(() => side.sink.messages.find(isIt), {
-        timeoutMs: 30_000,
+        timeoutMs: 60_000,
         describe: `the report to ${reader} from ${side.name}`,
       });
       return `MAIL FROM:<${found.sender}>\n${comparable(found.content.toString("latin1"))}`;

@@ -3,7 +3,14 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import type { TestContext } from "node:test";
 
-import { FakeSmtpServer, SmtpClient, startPostmq, testMail, waitFor } from "@postmq/testing";
+import {
+  FakeSmtpServer,
+  sendMail,
+  SmtpClient,
+  startPostmq,
+  testMail,
+  waitFor,
+} from "@postmq/testing";
 import type { PostmqSystem } from "@postmq/testing";
 
 const sender = "sender@src.example.com";
@@ -60,7 +67,7 @@ describe("a report, as it arrives", () => {
           ({ recipients, content }) =>
             recipients.includes(recipient) && content.includes(`X-Postfix-Queue-ID: ${id}`),
         ),
-      { timeoutMs: 20_000, describe: () => `a report about ${id}\n${system.lastLines()}` },
+      { timeoutMs: 60_000, describe: () => `a report about ${id}\n${system.lastLines()}` },
     );
     return message.content.toString();
   }
@@ -122,5 +129,33 @@ describe("a report, as it arrives", () => {
         .toSorted(),
       ["delayed", "failed", "relayed"],
     );
+  });
+});
+
+describe("a report under soft_bounce", () => {
+  it("D13 is still sent when the message has become too old, with a 4.x.x and the action failed", async () => {
+    await using sink = await FakeSmtpServer.start({
+      decide: ({ stage, recipient }) =>
+        stage === "rcpt" && recipient.startsWith("nobody")
+          ? { reply: "550 5.1.1 <nobody> unknown here" }
+          : undefined,
+    });
+    await using system = await startPostmq({
+      parameters: {
+        relayhost: sink.relayhost,
+        soft_bounce: "yes",
+        maximal_queue_lifetime: "1s",
+        minimal_backoff_time: "1s",
+        maximal_backoff_time: "1s",
+      },
+    });
+    await sendMail(system.smtpPort, testMail({ from: sender, to: ["nobody@dest.example.com"] }));
+    const report = await waitFor(
+      () => sink.messages.find(({ recipients }) => recipients.includes(sender)),
+      { timeoutMs: 60_000, describe: () => `the report\n${system.lastLines()}` },
+    );
+    assert.match(report.content.toString(), /^Action: failed\r\nStatus: 4\.1\.1\r$/m);
+    assert.match(report.content.toString(), /too old/);
+    assert.match(system.logs, /status=SOFTBOUNCE/);
   });
 });

@@ -6,7 +6,7 @@
 import type { MimePart } from "./mime-part.ts";
 import { nullSenderName } from "./null-sender-name.ts";
 import type { ReportInput } from "./report-input.ts";
-import { oneLine } from "./sanitise.ts";
+import { oneLine, wrapOnlyIfTooLong } from "./sanitise.ts";
 
 export function originalPart(input: ReportInput, isUtf8: boolean): MimePart {
   const { returned, envelope, notice, settings } = input;
@@ -19,8 +19,8 @@ export function originalPart(input: ReportInput, isUtf8: boolean): MimePart {
     };
   }
   const sender = envelope.sender === "" ? nullSenderName(settings) : envelope.sender;
-  const returnPath = Buffer.from(`Return-Path: <${oneLine(sender, isUtf8)}>\r\n`);
-  const body = Buffer.concat([returnPath, returned.bytes]);
+  const returnPath = wrapOnlyIfTooLong(`Return-Path: <${oneLine(sender, isUtf8)}>`);
+  const body = Buffer.concat([Buffer.from(`${returnPath}\r\n`), returned.bytes]);
   if (returned.kind === "headers") {
     const type = isUtf8 ? "message/global-headers" : "text/rfc822-headers";
     return { description: `${undelivered}Message Headers`, type, body };

@@ -14,12 +14,15 @@ const wrapColumns = 79;
 /** A word of more bytes is broken: no line may pass 998. */
 const longestWordBytes = 900;
 const longestCharacterBytes = 4;
+/** More blanks in a row say no more, and a line of blanks alone may be taken for the end of the fields. */
+const blankRun = / {70,}/g;
 
 /** Breaks a line at blanks before column 79; further lines are indented by 4. Source: delivery.md §9 "Format". */
 export function wrap(text: string): string {
   const lines: string[] = [];
   let line = "";
-  for (const word of text.trimEnd().split(" ").flatMap(breakWord)) {
+  const words = text.replaceAll(blankRun, " ".repeat(70)).trimEnd().split(" ");
+  for (const word of words.flatMap(breakWord)) {
     const longer = line === "" ? word : `${line} ${word}`;
     if (line.trim() !== "" && longer.length > wrapColumns) {
       lines.push(line);

@@ -15,7 +15,7 @@ import { templateName } from "../template/template.ts";
 import type { Template } from "../template/template.ts";
 import type { ReportInput } from "./report-input.ts";
 import type { ReturnedContent } from "./returned-content.ts";
-import { oneLine } from "./sanitise.ts";
+import { oneLine, wrapOnlyIfTooLong } from "./sanitise.ts";
 
 /** With the empty line that ends it, and the words for readers that know no MIME. */
 export function topHeaders(
@@ -40,7 +40,7 @@ export function topHeaders(
     `Date: ${formatMailDate(input.nowMs)}`,
     `From: ${completedFrom(template, settings.myorigin)}`,
     `Subject: ${(isCopy ? template.postmasterSubject : undefined) ?? template.subject}`,
-    `To: ${oneLine(notice.recipient, made.isUtf8)}`,
+    wrapOnlyIfTooLong(`To: ${oneLine(notice.recipient, made.isUtf8)}`),
     ...(settings.refersToOriginal ? references(input.returned) : []),
     `Auto-Submitted: ${isCopy ? "auto-generated" : "auto-replied"}`,
     "MIME-Version: 1.0",
