@@ -156,5 +156,5 @@ function softenOwnMistake(
 }
 
 function isSameNexthop(one: string, other: string): boolean {
-  return one !== "" && one.trim().toLowerCase() === other.trim().toLowerCase();
+  return one.trim().toLowerCase() === other.trim().toLowerCase();
 }
