@@ -11,7 +11,7 @@ import type { Envelope, Recipient } from "@postmq/vocabulary";
 export type Offers = ReadonlyMap<string, string>;
 
 /**
- * `AUTH=PLAIN` is how some servers write it since before RFC 2554, often besides the right form: both count.
+ * `AUTH=PLAIN` is how servers wrote it before it was a standard, and some still do besides the right form: both count.
  *
  * @param lines of the EHLO reply after the first, without codes
  */
@@ -34,7 +34,8 @@ export function sizeLimit(offers: Offers): number | undefined {
 
 export type MailFacts = {
   readonly envelope: Envelope;
-  readonly sizeBytes: number;
+  /** undefined: not known, since it is converted on the way (D15). */
+  readonly sizeBytes: number | undefined;
   /** UTF-8 in the sender, a recipient or a header: SMTPUTF8 must be asked for. */
   readonly needsSmtputf8: boolean;
 };
@@ -42,7 +43,7 @@ export type MailFacts = {
 export function mailCommand(facts: MailFacts, offers: Offers): string {
   const { envelope } = facts;
   let command = `MAIL FROM:<${envelope.sender}>`;
-  if (offers.has("SIZE")) command += ` SIZE=${facts.sizeBytes}`;
+  if (offers.has("SIZE") && facts.sizeBytes !== undefined) command += ` SIZE=${facts.sizeBytes}`;
   if (envelope.encoding !== undefined && offers.has("8BITMIME")) {
     command += envelope.encoding === "8bit" ? " BODY=8BITMIME" : " BODY=7BIT";
   }
