@@ -260,6 +260,18 @@ describe("what is kept", () => {
     assert.equal(dns.server.count("a.test"), 2);
   });
 
+  it("an answer that took two questions for the shorter of both times", async () => {
+    const alias = { type: "CNAME", name: "far.test", ttl: 300, data: "a.test" } as const;
+    await using dns = await startDns(
+      { "a.test": ["30 A 192.0.2.1"] },
+      { decide: ({ name }) => (name === "far.test" ? { answers: [alias] } : undefined) },
+    );
+    await dns.resolver.addresses("far.test", 4);
+    dns.passMs(30_000);
+    await dns.resolver.addresses("far.test", 4);
+    assert.equal(dns.server.count("far.test"), 2);
+  });
+
   it("nothing with a time to live of 0, or one that is no time (RFC 2181 §8)", async () => {
     for (const ttl of [0, 0x80_00_00_00]) {
       await using dns = await startDns({}, { decide: () => ({ answers: [aRecord(ttl)] }) });
