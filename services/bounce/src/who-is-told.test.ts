@@ -15,18 +15,26 @@ function owed(
   fields: {
     readonly sender?: string;
     readonly ret?: Envelope["ret"];
+    readonly requireTls?: boolean;
     readonly classes?: readonly string[];
     /** NOTIFY of each recipient; undefined: none given. */
     readonly notify?: readonly (readonly NotifyCondition[] | undefined)[];
   } = {},
 ) {
-  const { sender = "sender@x.example", ret, classes = [], notify = [undefined] } = fields;
+  const {
+    sender = "sender@x.example",
+    ret,
+    requireTls = false,
+    classes = [],
+    notify = [undefined],
+  } = fields;
   const recipients = notify.map((words, number) => ({
     ...states[kind],
     number,
     notify: words ?? [],
   }));
-  const envelope: Envelope = { sender, origin: "smtp", ...(ret === undefined ? {} : { ret }) };
+  const withRet = ret === undefined ? {} : { ret };
+  const envelope: Envelope = { sender, origin: "smtp", requireTls, ...withRet };
   const policy = { ...reportSettings, notifyClasses: new Set(classes) };
   const { notices, whyNobody } = owedNotices({ kind, envelope, recipients }, policy);
   return {
@@ -77,6 +85,12 @@ describe("owedNotices to a sender", () => {
     assert.equal(owed("failure", { ret: "FULL" }).notices[0]?.content, "whole");
     assert.equal(owed("delay", { ret: "FULL" }).notices[0]?.content, "headers");
     assert.equal(owed("success", { ret: "FULL" }).notices[0]?.content, "headers");
+  });
+
+  it("returns headers of a message that may travel under TLS alone (RFC 8689 §5)", () => {
+    const asked = { requireTls: true, ret: "FULL", classes: ["2bounce"] } as const;
+    assert.equal(owed("failure", asked).notices[0]?.content, "headers");
+    assert.equal(owed("failure", { ...asked, sender: "" }).notices[0]?.content, "headers");
   });
 
   it("D30 leaves out who is not to be told of, and a notice that would tell of nobody", () => {

@@ -5,12 +5,12 @@
  * one's failure, from double-bounce, whose own failure is told to nobody. Each generation looks at the sender of what
  * failed and at nothing else, so no chain can be longer.
  *
- * Source: spec D28 to D33; delivery.md §9; RFC 3461 §4.1 (NOTIFY), §6; RFC 5321 §4.5.5 (null reverse-path); Postfix
- * src/bounce/bounce_notify_service.c, bounce_warn_service.c, bounce_trace_service.c.
+ * Source: spec D28 to D33; delivery.md §9; RFC 3461 §4.1 (NOTIFY), §6; RFC 5321 §4.5.5 (null reverse-path); RFC 8689
+ * §5 (REQUIRETLS); Postfix src/bounce/bounce_notify_service.c, bounce_warn_service.c, bounce_trace_service.c.
  */
 import { addressDomain } from "@postmq/mail-format";
 import type { OpenedReport, ReportKind } from "@postmq/queue-store";
-import type { Recipient, StoredRecipient } from "@postmq/vocabulary";
+import type { Envelope, Recipient, StoredRecipient } from "@postmq/vocabulary";
 
 export type Notice = {
   /** The postmaster's has no words of introduction, and a subject of its own. */
@@ -88,7 +88,7 @@ function ofSender(event: Event, policy: NoticePolicy): OwedNotices {
     from: "",
     recipient: envelope.sender,
     about,
-    content: isFailure && envelope.ret !== "HDRS" ? "whole" : "headers",
+    content: isFailure && envelope.ret !== "HDRS" ? wholeUnlessPrivate(envelope) : "headers",
   };
   const copyTo = copyRecipient(kind, policy);
   const notices = [
@@ -115,15 +115,16 @@ function copyRecipient(kind: ReportKind, policy: NoticePolicy): string | undefin
 function ofNullSender(event: Event, policy: NoticePolicy): OwedNotices {
   const { notifyClasses: classes } = policy;
   const whyNobody = "its sender is the null address";
+  const whole = wholeUnlessPrivate(event.envelope);
   switch (event.kind) {
     case "failure":
     case "expired":
       return classes.has("2bounce") || classes.has("bounce")
-        ? { notices: [toPostmaster(event, policy, policy.doubleBounceNoticeRecipient, "whole")] }
+        ? { notices: [toPostmaster(event, policy, policy.doubleBounceNoticeRecipient, whole)] }
         : nobody(whyNobody, false);
     case "delay":
       return classes.has("delay")
-        ? { notices: [toPostmaster(event, policy, policy.delayNoticeRecipient, "whole")] }
+        ? { notices: [toPostmaster(event, policy, policy.delayNoticeRecipient, whole)] }
         : nobody(whyNobody, false);
     case "success": {
       if (!classes.has("2bounce")) return nobody(whyNobody, false);
@@ -131,6 +132,11 @@ function ofNullSender(event: Event, policy: NoticePolicy): OwedNotices {
       return { notices: [{ ...notice, to: "sender" }] };
     }
   }
+}
+
+/** The notice may travel without TLS, so a message that may not goes back as its headers. Source: RFC 8689 §5. */
+function wholeUnlessPrivate({ requireTls }: Envelope): Notice["content"] {
+  return requireTls === true ? "headers" : "whole";
 }
 
 /** Of all recipients: what a sender wants to know (NOTIFY) is not the postmaster's business. */
