@@ -109,24 +109,6 @@ export class StagedContentWriter implements ContentWriter {
   }
 }
 
-/** Stores content of one chunk ahead of its commit, as larger content is. @returns it, to be found there */
-export async function stageInline(
-  redis: Redis,
-  prefix: string,
-  content: FinishedContent,
-): Promise<FinishedContent> {
-  const { inline, ...staged } = content;
-  if (inline === undefined || content.chunks === 0) return content;
-  const key = contentKey(prefix, content.contentId);
-  try {
-    await redis.hset(key, "0", inline);
-    await redis.expire(key, stagedLifeSeconds);
-  } catch (error) {
-    throw storeError(error);
-  }
-  return staged;
-}
-
 async function readChunk(redis: Redis, key: string, chunk: number): Promise<Buffer | null> {
   try {
     return await redis.hgetBuffer(key, String(chunk));

@@ -583,7 +583,7 @@ export interface Reporting {
   /**
    * Queues the messages that tell of it and marks it no longer owed, in one script: all of them or none.
    *
-   * @param reports to the sender, to postmasters; none: nobody wants one
+   * @param reports to the sender, to postmasters, at most 500; none: nobody wants one
    */
   queue(opened: OpenedReport, reports: readonly NewMessage[]): Promise<"queued" | "stale">;
   giveBack(opened: OpenedReport): Promise<void>;

@@ -69,7 +69,7 @@ async function settle(
 
 async function opened({ id, reporting }: Play): Promise<OpenedReport> {
   const answer = await reporting.open(id);
-  assert.ok(typeof answer === "object", String(answer));
+  assert.ok(typeof answer === "object");
   return answer;
 }
 
@@ -299,18 +299,18 @@ describe("several messages as one report", () => {
       { redis },
     ));
 
-  it("D33 many with content of some size go ahead of the script, and are whole afterwards", () =>
+  it("D33 as many as one act takes, each with its content", () =>
     withStore(
       async (under) => {
         const play = await tried(under, [failed(0)]);
         await settle(play, "failure");
         const owed = await opened(play);
-        const body = Buffer.alloc(100_000, "x");
+        const body = Buffer.alloc(50_000, "x");
         const reports = await Promise.all(
-          Array.from({ length: 60 }, (_, n) => report(play, `verp+${n}@sender.example`, body)),
+          Array.from({ length: 500 }, (_, n) => report(play, `verp+${n}@sender.example`, body)),
         );
         assert.equal(await play.reporting.queue(owed, reports), "queued");
-        assert.equal(await incoming(play), 60);
+        assert.equal(await incoming(play), 500);
         await assertConsistent(under);
       },
       { redis },
