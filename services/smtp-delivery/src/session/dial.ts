@@ -13,9 +13,16 @@ export type DialOptions = {
   readonly port: number;
   /** Source address of the same family, or empty. Source: postconf(5) smtp_bind_address, smtp_bind_address6. */
   readonly bindAddress: string;
+  /** Without it no connection is wanted. Source: postconf(5) smtp_bind_address_enforce. */
+  readonly mustBind?: boolean;
+  /** Told when the source address can't be had. */
+  readonly onBindFailure?: (text: string) => void;
   /** 0: the system's own limit. */
   readonly timeoutMs: number;
 };
+
+/** What dial says where its source address must be used and can't. Source: Postfix src/smtp/smtp_connect.c. */
+export const bindFailure = "server configuration error";
 
 /** @returns the open socket, or why there is none: "Connection refused". */
 export function dial(options: DialOptions): Promise<Socket | string> {
@@ -41,7 +48,15 @@ export function dial(options: DialOptions): Promise<Socket | string> {
       socket.destroy();
       resolve(reason);
     };
-    const onError = (error: NodeJS.ErrnoException) => fail(systemErrorText(error));
+    const onError = (error: NodeJS.ErrnoException) => {
+      if (error.syscall !== "bind") {
+        fail(systemErrorText(error));
+        return;
+      }
+      options.onBindFailure?.(`bind ${options.bindAddress}: ${systemErrorText(error)}`);
+      if (options.mustBind !== true) resolve(dial({ ...options, bindAddress: "" }));
+      fail(bindFailure);
+    };
     socket.once("error", onError);
     socket.once("connect", () => {
       clearTimeout(timer);
@@ -63,6 +78,7 @@ const systemErrorTexts: ReadonlyMap<string, string> = new Map([
   ["EHOSTUNREACH", "No route to host"],
   ["ENETUNREACH", "Network is unreachable"],
   ["EADDRNOTAVAIL", "Cannot assign requested address"],
+  ["EINVAL", "Invalid argument"],
   ["EACCES", "Permission denied"],
   ["EPERM", "Operation not permitted"],
   ["EMFILE", "Too many open files"],

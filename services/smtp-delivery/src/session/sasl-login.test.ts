@@ -221,6 +221,11 @@ describe("AUTH", () => {
     }
   });
 
+  it("takes a code for a code, even if it is the password", async () => {
+    await using test = await logInTo(["AUTH PLAIN"], { password: "235" });
+    assert.equal(test.refusal, undefined);
+  });
+
   it("leaves no secret in the session, in what it emits or in what it tells", async () => {
     await using test = await logInTo(["AUTH PLAIN", "PIPELINING"]);
     const { lastServerResponse: _, ...session } = test.session;

@@ -48,7 +48,7 @@ export async function logIn(login: Login, line: LoginLine): Promise<SessionRefus
   for (let step = 0; step < mostSteps; step += 1) {
     const raw = await line.ask("auth", command);
     if (raw === undefined) return line.lost();
-    if (!/^3\d\d/.test(raw)) return verdictOf(login.credentials.conceal(raw), login, line.host);
+    if (!/^3\d\d/.test(raw)) return verdictOf(concealed(raw, login), login, line.host);
     const challenge = raw.slice(4).trim();
     const answer = initial ?? answerTo(challenge, exchange.answer);
     if (answer === undefined || (initial !== undefined && challenge !== "")) {
@@ -71,6 +71,11 @@ function answerTo(
 ): string | undefined {
   const said = answer(Buffer.from(challenge, "base64").toString("latin1"));
   return said === undefined ? undefined : toBase64(said);
+}
+
+/** The code stays, whatever the password is. */
+function concealed(raw: string, { credentials }: Login): string {
+  return raw.slice(0, 4) + credentials.conceal(raw.slice(4));
 }
 
 function verdictOf(raw: string, login: Login, host: string): SessionRefusal | undefined {

@@ -128,9 +128,14 @@ export class SmtpSession extends Conversation {
     return this.isReusable && (this.tls === undefined || this.tlsPolicy?.mayReuse === true);
   }
 
-  /** The name that the server asks for its log, e.g. the key of a TLS policy; undefined: no TLS was wanted. */
+  /** Mail that must not go unless TLS proves the server may go over it (RFC 8689 §2.1). */
+  get meetsRequireTls(): boolean {
+    return this.tls?.trust === "Verified" && this.offers.has("REQUIRETLS");
+  }
+
+  /** Sessions whose policies have different keys are not interchangeable (D27). */
   get tlsKey(): string | undefined {
-    return this.tlsPolicy?.key;
+    return this.#wishes.tls?.key;
   }
 
   // ----------------------------------------------------------------------------------- the opening
