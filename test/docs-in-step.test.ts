@@ -90,7 +90,7 @@ describe("docs/PARAMETERS.md", () => {
       .map((file) => readFileSync(join(root, file), "utf8"))
       .join("\n")
       .replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/.*$/gm, "");
-    const words = new Set(text.match(/\b[a-z0-9]+(?:_[a-z0-9]+)*\b/g));
+    const words = new Set(text.match(/\b[a-zA-Z0-9]+(?:_[a-zA-Z0-9]+)*\b/g));
     wordsByFolder.set(folder, words);
     return words;
   }
