@@ -1,7 +1,5 @@
 /** The parameters of delivery, as its parts want them. Source: spec delivery.md §4; postconf(5). */
-import { isIPv6 } from "node:net";
-
-import { parseTransports, transportParameter } from "@postmq/config";
+import { parseTransports } from "@postmq/config";
 import type { Parameters } from "@postmq/config";
 import { lookupSender } from "@postmq/routing";
 import { openTables } from "@postmq/tables";
@@ -9,9 +7,11 @@ import { openTables } from "@postmq/tables";
 import type { AttemptSettings } from "./attempt/attempt.ts";
 import { statusFilter } from "./attempt/status-filter.ts";
 import type { StatusFilter } from "./attempt/status-filter.ts";
+import { openOutgoingContent } from "./content/open-outgoing-content.ts";
 import type { CacheSettings } from "./session/connection-cache.ts";
 import { openLogins } from "./session/sasl-credentials.ts";
 import { openSessionSettings } from "./session/session-settings.ts";
+import { sourceAddresses } from "./session/source-address.ts";
 import type { MailResolver } from "@postmq/dns";
 import type { ServerProtocol } from "./servers/server-plan.ts";
 import { openPlanSettings } from "./servers/server-settings.ts";
@@ -34,6 +34,7 @@ export async function openAttemptSettings(
   const { resolver } = parts;
   const tls = tlsSettings(parameters);
   return {
+    outgoing: await openOutgoingContent(parameters, parts.onWarning),
     outcomes: {
       softBounce: parameters.soft_bounce,
       statusFilter: await openStatusFilter(parameters.smtp_delivery_status_filter, parts.onWarning),
@@ -45,8 +46,7 @@ export async function openAttemptSettings(
     relayhostsFor: await openRelayhosts(parameters, parts.onWarning),
     protocolOf: protocolOf(parameters),
     connectTimeoutMs: parameters.smtp_connect_timeout,
-    bindAddressFor: (transport, address) =>
-      transportParameter(parameters, transport, isIPv6(address) ? "bind_address6" : "bind_address"),
+    sourceFor: sourceAddresses(parameters),
     security: {
       tls: await openTlsPolicies(tls, parts),
       logsTls: tls.logsSessions,

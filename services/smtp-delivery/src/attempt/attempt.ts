@@ -13,7 +13,7 @@
  */
 import type { ClaimedRequest, ConnectionToken, Delivering } from "@postmq/queue-store";
 import { siteOfHosts } from "@postmq/routing";
-import { destinationKey, enhancedStatus } from "@postmq/vocabulary";
+import { destinationKey, enhancedStatus, isPostmqError } from "@postmq/vocabulary";
 import type {
   RecipientOutcome,
   RequestEnd,
@@ -21,16 +21,24 @@ import type {
   StoredRecipient,
 } from "@postmq/vocabulary";
 
+import type { OutgoingContent } from "../content/outgoing-content.ts";
 import type { NoServer } from "../servers/find-servers.ts";
 import type { ServerAddress } from "../servers/order-addresses.ts";
 import { ServerPlan } from "../servers/server-plan.ts";
 import type { PlannedHop, PlanSettings, ServerProtocol } from "../servers/server-plan.ts";
 import type { ConnectionCache } from "../session/connection-cache.ts";
 import { isFitForCommand } from "../session/mail-commands.ts";
-import type { SessionSettings, SessionWishes, SmtpSession } from "../session/smtp-session.ts";
+import type {
+  SessionSettings,
+  SessionWishes,
+  SmtpSession,
+  Transaction,
+} from "../session/smtp-session.ts";
+import type { SourceAddress } from "../session/source-address.ts";
 import { AttemptState } from "./attempt-state.ts";
 import type { OutcomeRules, RecipientReport, Trouble } from "./attempt-state.ts";
-import { mailToSend, refuseWhatServerCannotTake } from "./mail-to-send.ts";
+import { changedContent, mailToSend, refuseWhatServerCannotTake } from "./mail-to-send.ts";
+import type { ChangedContent, MailFor } from "./mail-to-send.ts";
 import { openSession, withoutTls } from "./open-session.ts";
 import type { OpenAnswer } from "./open-session.ts";
 import { sessionWishes } from "./session-wishes.ts";
@@ -45,11 +53,11 @@ export type AttemptSettings = {
   readonly relayhostsFor: (sender: string) => readonly string[];
   readonly protocolOf: (transport: string) => ServerProtocol;
   readonly connectTimeoutMs: number;
-  /** Source address for connections of this transport to that address; empty: the system's choice. */
-  readonly bindAddressFor: (transport: string, address: string) => string;
+  readonly sourceFor: (transport: string, address: string) => SourceAddress;
   readonly security: SecuritySettings;
   /** 0: no limit. */
   readonly sessionLimit: number;
+  readonly outgoing: OutgoingContent;
   readonly outcomes: OutcomeRules;
   readonly confirmDelayCleared: boolean;
   readonly lmtpAssumeFinal: boolean;
@@ -291,7 +299,7 @@ class Attempt {
       session: settings.session,
       wishes,
       connectTimeoutMs: settings.connectTimeoutMs,
-      bindAddressFor: (address) => settings.bindAddressFor(transport, address),
+      sourceFor: (address) => settings.sourceFor(transport, address),
       takeToken,
       mayTryPlain,
       logsTls: settings.security.logsTls,
@@ -335,13 +343,20 @@ class Attempt {
 
   async #converse(session: SmtpSession, wasIdle: boolean): Promise<Course> {
     const { delivering, approveDot, onNotice } = this.#tools;
-    const mail = { request: this.#request, session, delivering, approveDot };
-    await refuseWhatServerCannotTake(this.#state, mail);
-    let wanted = this.#state.pending;
+    const { outgoing } = this.#tools.settings;
+    const mail = { request: this.#request, session, delivering, outgoing, approveDot, onNotice };
+    const changed = await this.#prepare(mail);
+    if (changed === "unreadable") {
+      // Nothing was said yet. One that was idle is not worth an RSET of its own.
+      session.quit();
+      return "over";
+    }
+    let wanted = changed === "refused" ? [] : this.#state.pending;
     let needsRset = wasIdle;
     while (wanted.length > 0) {
       this.#recordWhatIsFinal();
-      const transaction = await session.transact(mailToSend(wanted, mail), needsRset);
+      const content = changed === "refused" ? undefined : changed;
+      const transaction = await session.transact(mailToSend(wanted, mail, content), needsRset);
       if (transaction.wasStale) return "stale";
       needsRset = false;
       if (applyOwnTrouble(this.#state, transaction, onNotice)) return "over";
@@ -352,6 +367,18 @@ class Attempt {
     this.#sessions += 1;
     this.#keep(session);
     return this.#isDone ? "over" : "next";
+  }
+
+  /** @returns content in place of the stored one; refused: nobody gets it; unreadable: it can't be read now, or ever */
+  async #prepare(mail: MailFor): Promise<ChangedContent | "refused" | "unreadable" | undefined> {
+    try {
+      await refuseWhatServerCannotTake(this.#state, mail);
+      return this.#isDone ? undefined : await changedContent(this.#state, mail);
+    } catch (contentError) {
+      if (!isPostmqError(contentError)) throw contentError;
+      applyOwnTrouble(this.#state, { ...nothingSaid, contentError }, mail.onNotice);
+      return "unreadable";
+    }
   }
 
   /** Before a further dot can go out: a crash after that one must leave in doubt only those whom it is for (D6). */
@@ -389,6 +416,8 @@ class Attempt {
     else session.quit();
   }
 }
+
+const nothingSaid: Transaction = { verdicts: [], wasStale: false, isDotRefused: false };
 
 function isSameServer(
   one: ServerAddress,

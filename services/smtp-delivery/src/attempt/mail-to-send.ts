@@ -2,25 +2,32 @@
  * A message as one server is to see it: what that server can't take is refused without asking, the rest becomes commands and
  * content.
  *
- * Source: spec D15 to D18; RFC 1870, RFC 6152, RFC 6531.
+ * Source: spec D15 to D18, D21; RFC 1870, RFC 6152, RFC 6531, RFC 8689.
  */
 import type { ClaimedRequest, Delivering } from "@postmq/queue-store";
 import { enhancedStatus } from "@postmq/vocabulary";
 import type { StoredRecipient } from "@postmq/vocabulary";
 
+import type { OutgoingContent, OutgoingMail } from "../content/outgoing-content.ts";
 import { hasUtf8, mailCommand, rcptCommand, sizeLimit } from "../session/mail-commands.ts";
 import { shownHost } from "../session/smtp-session.ts";
 import type { MailToSend, SmtpSession } from "../session/smtp-session.ts";
 import type { AttemptState, Trouble } from "./attempt-state.ts";
+import type { OnNotice } from "./transaction-verdicts.ts";
 
 export type MailFor = {
   readonly request: ClaimedRequest;
   readonly session: SmtpSession;
   readonly delivering: Pick<Delivering, "readContent">;
+  readonly outgoing: OutgoingContent;
   readonly approveDot: () => Promise<boolean>;
+  readonly onNotice: OnNotice;
 };
 
-/** D16, D18: bounced without asking the server. */
+/** Content in place of the stored one. */
+export type ChangedContent = Extract<OutgoingMail, { readonly kind: "changed" }>;
+
+/** D16, D18, REQUIRETLS: bounced without asking the server. */
 export async function refuseWhatServerCannotTake(
   state: AttemptState,
   mail: MailFor,
@@ -29,7 +36,10 @@ export async function refuseWhatServerCannotTake(
   const { sizeBytes } = request.content;
   const limit = sizeLimit(session.offers);
   const host = shownHost(session.server);
-  if (limit !== undefined && sizeBytes > limit) {
+  if (request.envelope.requireTls === true && !session.meetsRequireTls) {
+    const reason = `REQUIRETLS is asked for, but was not offered by host ${host} over verified TLS`;
+    refuse(state, session, state.pending, { status: enhancedStatus("5.7.30"), reason });
+  } else if (limit !== undefined && sizeBytes > limit) {
     const reason = `message size ${sizeBytes} exceeds size limit ${limit} of server ${host}`;
     refuse(state, session, state.pending, { status: enhancedStatus("5.3.4"), reason });
   } else if (!session.offers.has("SMTPUTF8")) {
@@ -51,35 +61,75 @@ function refuse(
 }
 
 /** UTF-8 in the sender or, where the client asked for SMTPUTF8, in a header. */
-async function isUtf8Mail({ request, delivering }: MailFor): Promise<boolean> {
+async function isUtf8Mail({ request, delivering, outgoing }: MailFor): Promise<boolean> {
   const { envelope, inline, content } = request;
   if (hasUtf8(envelope.sender)) return true;
   if (envelope.smtputf8 !== true) return false;
-  if (inline !== undefined) return hasUtf8(headText(inline));
-  for await (const chunk of delivering.readContent(content)) return hasUtf8(headText(chunk));
-  return false;
+  return await outgoing.hasUtf8Headers({
+    whole: inline,
+    read: () => delivering.readContent(content),
+  });
 }
 
-/** The header section, as bytes; headers longer than the first chunk are judged by what is in it. */
-function headText(content: Buffer): string {
-  const end = content.indexOf("\r\n\r\n");
-  return content.toString("latin1", 0, end < 0 ? content.length : end);
+/**
+ * The content in place of the stored one, if it is another for this server.
+ *
+ * @returns refused: it can't be sent, and all that are pending have been told
+ */
+export async function changedContent(
+  state: AttemptState,
+  mail: MailFor,
+): Promise<ChangedContent | "refused" | undefined> {
+  const { request, session, delivering, outgoing, onNotice } = mail;
+  const { content, envelope, inline } = request;
+  const stored = {
+    contentId: content.contentId,
+    encoding: envelope.encoding,
+    whole: inline,
+    read: () => delivering.readContent(content),
+  };
+  const preparing = outgoing.prepare(stored, session.offers, onNotice);
+  // Nearly all mail goes as it is; that costs no turn of the event loop.
+  if (preparing === undefined) return undefined;
+  const prepared = await preparing;
+  if (prepared?.kind !== "refused") return prepared;
+  const { isPermanent, status, reason } = prepared;
+  state.isCompleted = true;
+  for (const recipient of state.pending) {
+    state.report(recipient, { kind: isPermanent ? "failed" : "deferred", status, reason }, session);
+  }
+  return "refused";
 }
 
-export function mailToSend(recipients: readonly StoredRecipient[], mail: MailFor): MailToSend {
-  const { envelope, content, inline } = mail.request;
-  const { delivering, approveDot } = mail;
+/** @param changed content in place of the stored one */
+export function mailToSend(
+  recipients: readonly StoredRecipient[],
+  mail: MailFor,
+  changed: ChangedContent | undefined,
+): MailToSend {
+  const { content, inline } = mail.request;
+  const { delivering, approveDot, outgoing } = mail;
   const { offers } = mail.session;
+  const { genericAddress } = outgoing;
+  const envelope =
+    genericAddress === undefined || mail.request.envelope.sender === ""
+      ? mail.request.envelope
+      : { ...mail.request.envelope, sender: genericAddress(mail.request.envelope.sender) };
+  const named =
+    genericAddress === undefined
+      ? recipients
+      : recipients.map((each) => ({ ...each, address: genericAddress(each.address) }));
   const needsSmtputf8 =
     envelope.smtputf8 === true ||
     hasUtf8(envelope.sender) ||
-    recipients.some(({ address }) => hasUtf8(address));
-  const facts = { envelope, sizeBytes: content.sizeBytes, needsSmtputf8 };
+    named.some(({ address }) => hasUtf8(address));
+  const sizeBytes = changed?.isConverted === true ? undefined : content.sizeBytes;
+  const whole = changed === undefined ? inline : changed.whole;
   return {
-    mailCommand: mailCommand(facts, offers),
-    rcptCommands: recipients.map((recipient) => rcptCommand(recipient, offers)),
-    ...(inline === undefined ? {} : { whole: inline }),
-    readContent: () => delivering.readContent(content),
+    mailCommand: mailCommand({ envelope, sizeBytes, needsSmtputf8 }, offers),
+    rcptCommands: named.map((recipient) => rcptCommand(recipient, offers)),
+    ...(whole === undefined ? {} : { whole }),
+    readContent: changed?.read ?? (() => delivering.readContent(content)),
     approveDot,
   };
 }

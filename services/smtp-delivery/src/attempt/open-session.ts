@@ -11,9 +11,10 @@ import type { ConnectionToken } from "@postmq/queue-store";
 import { enhancedStatus } from "@postmq/vocabulary";
 
 import type { ServerAddress } from "../servers/order-addresses.ts";
-import { dial } from "../session/dial.ts";
+import { bindFailure, dial } from "../session/dial.ts";
 import { SmtpSession, shownHost } from "../session/smtp-session.ts";
 import type { SessionSettings, SessionWishes } from "../session/smtp-session.ts";
+import type { SourceAddress } from "../session/source-address.ts";
 import type { Trouble } from "./attempt-state.ts";
 import { tlsLine } from "./tls-line.ts";
 import type { OnNotice } from "./transaction-verdicts.ts";
@@ -22,8 +23,7 @@ export type OpenOptions = {
   readonly session: SessionSettings;
   readonly wishes: SessionWishes;
   readonly connectTimeoutMs: number;
-  /** Source address for connections to this address; empty: the system's choice. */
-  readonly bindAddressFor: (address: string) => string;
+  readonly sourceFor: (address: string) => SourceAddress;
   /** Leave to open a connection; undefined: its destination has no place for one more. */
   readonly takeToken: () => Promise<ConnectionToken | undefined>;
   /** D23: after a failure of optional TLS. */
@@ -68,10 +68,13 @@ async function open(
   const token = await options.takeToken();
   if (token === undefined) return { kind: "crowded" };
   const { address, port } = server;
+  const source = options.sourceFor(address);
   const socket = await dial({
     address,
     port,
-    bindAddress: options.bindAddressFor(address),
+    bindAddress: source.address,
+    mustBind: source.isMust,
+    onBindFailure: (text) => options.onNotice("warning", text),
     timeoutMs: options.connectTimeoutMs,
   });
   if (typeof socket === "string") {
@@ -79,7 +82,10 @@ async function open(
     const reason = `connect to ${shownHost(server)}:${port}: ${socket}`;
     return {
       kind: "refused",
-      trouble: { status: enhancedStatus("4.4.1"), reason },
+      trouble:
+        socket === bindFailure
+          ? { status: enhancedStatus("4.4.0"), reason: socket }
+          : { status: enhancedStatus("4.4.1"), reason },
       isPermanent: false,
       isSiteTrouble: true,
       mayTryPlain: false,
