@@ -214,6 +214,16 @@ describe("loadParameters", () => {
     assert.match(refusal("slwo_destination_concurrency_limit = 2"), /slwo_destination/);
   });
 
+  it("takes source addresses per transport, each of its family", () => {
+    const parameters = load("relay_bind_address = [192.0.2.1]\nsmtp_bind_address6 = 2001:db8::1");
+    assert.equal(transportParameter(parameters, "relay", "bind_address"), "192.0.2.1");
+    assert.equal(transportParameter(parameters, "smtp", "bind_address"), "");
+    assert.equal(transportParameter(parameters, "relay", "bind_address6"), "2001:db8::1");
+    assert.match(refusal("smtp_bind_address = 2001:db8::1"), /it must be an IPv4 address/);
+    assert.match(refusal("smtp_bind_address6 = :::"), /it must be an IPv6 address/);
+    assert.match(refusal("relay_bind_address = 999.1.1.1"), /it must be an IPv4 address/);
+  });
+
   it("takes the per-transport form of every kind of parameter", () => {
     const parameters = load(
       "slow_initial_destination_concurrency = 2\nslow_destination_rate_delay = 1m\n" +

@@ -6,6 +6,8 @@
  *
  * Source: postconf(5) "parameter types"; spec parameters.md.
  */
+import { isIP } from "node:net";
+
 import { serviceNames } from "@postmq/vocabulary";
 
 /** Who reads a parameter: services by name, `commands` (sendmail, mailq …) and `start` (the supervisor). */
@@ -228,6 +230,16 @@ export function text(
     if (form !== undefined && !form.pattern.test(value))
       throw new BadValue(`it must be ${form.saying}`);
     return value;
+  });
+}
+
+/** An address without a port, or nothing; brackets around it are taken off. */
+export function ipAddress(family: 4 | 6, basics: Basics): ParameterRow<string> {
+  const bounds = `an IPv${family} address, or empty`;
+  return row("text", basics, bounds, (value) => {
+    const address = value.replace(/^\[(.*)\]$/, "$1");
+    if (address !== "" && isIP(address) !== family) throw new BadValue(`it must be ${bounds}`);
+    return address;
   });
 }
 

@@ -16,6 +16,7 @@ import {
   BadValue,
   count,
   feedback,
+  ipAddress,
   list,
   listen,
   oneOf,
@@ -822,16 +823,14 @@ export const parameterTable = {
     source: "postconf(5)",
     about: "Name in EHLO.",
   }),
-  smtp_bind_address: text({
+  smtp_bind_address: ipAddress(4, {
     default: "",
-    form: { pattern: /^(?:\d{1,3}(?:\.\d{1,3}){3})?$/, saying: "an IPv4 address, or empty" },
     readBy: ["smtp-delivery"],
     source: "postconf(5); Departs: per transport as <transport>_bind_address",
     about: "Source address of connections over IPv4.",
   }),
-  smtp_bind_address6: text({
+  smtp_bind_address6: ipAddress(6, {
     default: "",
-    form: { pattern: /^[\da-fA-F:.]*$/, saying: "an IPv6 address, or empty" },
     readBy: ["smtp-delivery"],
     source: "postconf(5); Departs: per transport as <transport>_bind_address6",
     about: "Source address of connections over IPv6.",
