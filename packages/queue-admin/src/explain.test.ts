@@ -349,6 +349,11 @@ describe("explain, in active", () => {
     const late = explained(message("active", { owedReport: "delay" }), { scheduler: undefined });
     assert.equal(late.cause, "report-pending");
     assert.match(late.sentence, /waits for bounce: it was tried, and a report that it is delayed/);
+    const sent = explained(
+      message("active", { owedReport: "success", undoneRecipients: 0, recipients: [] }),
+      { destinations: [] },
+    );
+    assert.match(sent.sentence, /nothing is left to deliver, and a report that it was delivered/);
   });
 
   it("judges each destination by itself, and heads with the one of most recipients", () => {
