@@ -25,8 +25,8 @@ export type Tables = {
   lookupPart(key: string): string | undefined;
   /** Every value there is, as it is written: for those who check them at start. */
   values(): readonly string[];
-  /** Grows whenever a file's new content is taken. */
-  readonly generation: number;
+  /** Grows whenever a file's new content is taken; files are looked at again as for a lookup. */
+  generation(): number;
   /** No table is listed. */
   readonly isEmpty: boolean;
 };
@@ -44,7 +44,7 @@ type Table = {
   lookup(folded: string, key: string): string | undefined;
   values(): readonly string[];
   readonly hasPatterns: boolean;
-  readonly generation: number;
+  generation(): number;
 };
 /** What a file says, and what is odd in it. */
 type Reading = {
@@ -62,9 +62,7 @@ export async function openTables(
   return {
     isEmpty: tables.length === 0,
     values: () => tables.flatMap((table) => table.values()),
-    get generation() {
-      return tables.reduce((sum, table) => sum + table.generation, 0);
-    },
+    generation: () => tables.reduce((sum, table) => sum + table.generation(), 0),
     lookup: (key) => lookupIn(tables, key),
     lookupPart: (key) => lookupIn(plainTables, key),
   };
@@ -106,12 +104,12 @@ function openTable(spec: string, options: TablesOptions): Table {
 /** {value} is how a value with white space is written in a list. */
 function openStatic(text: string): Table {
   const value = text.replace(/^\{\s*([\s\S]*?)\s*\}$/, "$1");
-  return { lookup: () => value, values: () => [value], hasPatterns: false, generation: 0 };
+  return { lookup: () => value, values: () => [value], hasPatterns: false, generation: () => 0 };
 }
 
 function openInline(spec: string, text: string, options: TablesOptions): Table {
   const entries = namingTable(spec, options, () => parseInlineTable(text));
-  return { ...pairs(entries), generation: 0 };
+  return { ...pairs(entries), generation: () => 0 };
 }
 
 function openPatterns(
@@ -124,7 +122,7 @@ function openPatterns(
     return new FileTable(spec, name, options, (text) => readPatterns(text, language));
   }
   const { content } = namingTable(spec, options, () => readPatterns(inlineRules(name), language));
-  return { ...content, generation: 0 };
+  return { ...content, generation: () => 0 };
 }
 
 function namingTable<Result>(spec: string, options: TablesOptions, parse: () => Result): Result {
@@ -170,7 +168,7 @@ class FileTable implements Table {
   readonly #parse: (text: string, fileName: string) => Reading;
   #content: Reading["content"] = pairs(new Map());
   #version = "";
-  generation = 0;
+  #generation = 0;
   #checkedAtMs: number;
   #hasFailed = false;
 
@@ -190,12 +188,13 @@ class FileTable implements Table {
   }
 
   lookup(folded: string, key: string): string | undefined {
-    const nowMs = this.#nowMs();
-    if (Math.abs(nowMs - this.#checkedAtMs) >= recheckPauseMs) {
-      this.#checkedAtMs = nowMs;
-      this.#reread();
-    }
+    this.#recheck();
     return this.#content.lookup(folded, key);
+  }
+
+  generation(): number {
+    this.#recheck();
+    return this.#generation;
   }
 
   values(): readonly string[] {
@@ -204,6 +203,13 @@ class FileTable implements Table {
 
   get hasPatterns(): boolean {
     return this.#content.hasPatterns;
+  }
+
+  #recheck(): void {
+    const nowMs = this.#nowMs();
+    if (Math.abs(nowMs - this.#checkedAtMs) < recheckPauseMs) return;
+    this.#checkedAtMs = nowMs;
+    this.#reread();
   }
 
   #reread(): void {
@@ -228,7 +234,7 @@ class FileTable implements Table {
       const { content, warnings } = this.#parse(text, this.#fileName);
       this.#content = content;
       this.#version = version;
-      this.generation += 1;
+      this.#generation += 1;
       for (const warning of warnings) this.#options.onWarning?.(warning);
     } catch (cause) {
       throw unreadable(this.#spec, this.#options, systemError(cause), cause);

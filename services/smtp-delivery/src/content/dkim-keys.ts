@@ -70,12 +70,11 @@ export class DkimKeys {
     return undefined;
   }
 
-  /** Grows when a key or a table has changed. */
-  get generation(): number {
-    return [...this.#files.values()].reduce(
-      (sum, { generation }) => sum + generation,
-      this.#tables.generation,
-    );
+  /** Grows when a key or a table has changed; files are looked at again as for a signature. */
+  generation(): number {
+    let sum = this.#tables.generation();
+    for (const file of this.#files.values()) sum += file.generation();
+    return sum;
   }
 
   #file(path: string): KeyFile {
@@ -117,7 +116,7 @@ class KeyFile {
   #version = "";
   #checkedAtMs = -Infinity;
   #hasFailed = false;
-  generation = 0;
+  #generation = 0;
 
   constructor(path: string, { onWarning, nowMs = Date.now }: DkimKeysOptions) {
     this.#path = path;
@@ -144,6 +143,11 @@ class KeyFile {
     return this.#pem ?? Buffer.alloc(0);
   }
 
+  generation(): number {
+    if (this.#pem !== undefined) this.pem();
+    return this.#generation;
+  }
+
   /** @returns undefined: it is what was read last. */
   #read(): Buffer | undefined {
     const { ino, size, mtimeNs, mode } = statSync(this.#path, { bigint: true });
@@ -152,7 +156,7 @@ class KeyFile {
     const pem = readFileSync(this.#path);
     checkKey(pem);
     this.#version = version;
-    this.generation += 1;
+    this.#generation += 1;
     if ((mode & 0o007n) !== 0n) {
       this.#onWarning(`dkim_keys: key file ${this.#path} can be read by everybody on this machine`);
     }

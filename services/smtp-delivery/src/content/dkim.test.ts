@@ -12,7 +12,7 @@ import { BodyStuffer } from "../session/message-body.ts";
 import { DkimKeys } from "./dkim-keys.ts";
 import { ed25519Key, rsaKey, verified, writeKey } from "./dkim.test-support.ts";
 import { openOutgoingContent } from "./open-outgoing-content.ts";
-import type { OutgoingContent } from "./outgoing-content.ts";
+import { OutgoingContent } from "./outgoing-content.ts";
 
 const lines = (...all: readonly string[]) => `${all.join("\r\n")}\r\n`;
 const rsa = rsaKey();
@@ -221,6 +221,35 @@ describe("DKIM", () => {
     assert.equal((await prepare())?.kind, "changed");
   });
 
+  it("signs anew once a key has changed, content that streams too", async () => {
+    let nowMs = 0;
+    const path = writeKey(join(directory, "rotated.pem"), rsa);
+    const tables = await openTables([`inline:{ {example.com = selector=r key=${path}} }`], {
+      parameterName: "dkim_keys",
+    });
+    const content = new OutgoingContent({
+      converts: true,
+      limits: { nestingLimit: 100, boundaryBytes: 2048, headerBytes: 102_400 },
+      lineLimit: 998,
+      changes: {},
+      signing: {
+        keys: new DkimKeys(tables, { onWarning: assert.fail, nowMs: () => nowMs }),
+        rules: {
+          canonicalization: "relaxed/relaxed",
+          signedHeaders: ["From"],
+          oversignedHeaders: [],
+        },
+        generation: () => 0,
+      },
+    });
+    await sent(content, plain, { chunkBytes: 50 });
+    writeKey(path, otherRsa);
+    nowMs += 1_000;
+    const signed = await sent(content, plain, { chunkBytes: 50 });
+    const changed = { "r._domainkey.example.com": otherRsa.record };
+    assert.deepEqual(await verified(signed, changed), ["r@example.com pass"]);
+  });
+
   describe("its keys", () => {
     const wrong: Readonly<Record<string, readonly [string, RegExp]>> = {
       "a file that is missing": [
@@ -282,12 +311,12 @@ describe("DKIM", () => {
         nowMs: () => nowMs,
       });
       const pem = () => keys.identityFor("example.com")?.keys[0]?.pem.toString();
-      const { generation } = keys;
+      const generation = keys.generation();
       writeKey(path, ed25519);
       assert.equal(pem(), rsa.pem);
       nowMs += 1_000;
       assert.equal(pem(), ed25519.pem);
-      assert.ok(keys.generation > generation);
+      assert.ok(keys.generation() > generation);
       unlinkSync(path);
       nowMs += 1_000;
       assert.equal(pem(), ed25519.pem);

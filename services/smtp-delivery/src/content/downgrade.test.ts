@@ -172,6 +172,41 @@ describe("8-bit content for a server without 8BITMIME", () => {
     );
   });
 
+  it("D17 encodes what can't be labelled 7bit for its long lines", async () => {
+    const part = (body: string) =>
+      lines(
+        "Content-Type: multipart/mixed; boundary=b",
+        "",
+        "--b",
+        "",
+        "\u00e9",
+        "--b",
+        "Content-Transfer-Encoding: binary",
+        "",
+        body,
+        "--b--",
+      );
+    const kept = await shown(part("x".repeat(998)).slice(0, -2));
+    assert.ok(kept.includes(`Content-Transfer-Encoding: 7bit\r\n\r\n${"x".repeat(998)}\r\n`));
+    const encoded = await shown(part("x".repeat(999)).slice(0, -2));
+    assert.ok(encoded.includes(`quoted-printable\r\n\r\n${"x".repeat(73)}=\r\n`));
+  });
+
+  it("D17 ends the headers where a part had none at all", async () => {
+    assert.equal(
+      await shown("Content-Type: multipart/mixed; boundary=b", "", "--b", "caf\u00e9", "--b--"),
+      lines(
+        "Content-Type: multipart/mixed; boundary=b",
+        "",
+        "--b",
+        "Content-Transfer-Encoding: quoted-printable",
+        "",
+        "caf=E9",
+        "--b--",
+      ),
+    );
+  });
+
   it("D17 leaves headers as they are", async () => {
     const message = lines("Subject: \u00e9", "", "x");
     assert.equal(await shown("Subject: \u00e9", "", "x"), message);

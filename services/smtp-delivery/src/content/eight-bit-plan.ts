@@ -26,7 +26,7 @@ const facts = {
   isEightBitLabel: 2,
   isQuotedPrintable: 4,
   isBase64: 8,
-  /** It was divided by its boundary, or holds a message. */
+  /** It was divided by its boundary. */
   hasParts: 16,
   hasEightBit: 32,
   hasLongLine: 64,
@@ -41,7 +41,7 @@ export class EightBitPlan implements MimeSink {
 
   header(): void {}
 
-  headEnd(_separator: Buffer, { number, headerClass, type, encoding }: MimeEntity): void {
+  headEnd(_separator: Buffer, { number, type, encoding }: MimeEntity): void {
     this.#note(
       number,
       (type.kind === "multipart" || type.kind === "message" ? facts.isComposite : 0) |
@@ -49,8 +49,6 @@ export class EightBitPlan implements MimeSink {
         (encoding === "quoted-printable" ? facts.isQuotedPrintable : 0) |
         (encoding === "base64" ? facts.isBase64 : 0),
     );
-    // An attached message follows the entity that holds it at once.
-    if (headerClass === "nested") this.#note(number - 1, facts.hasParts);
   }
 
   text(piece: Buffer, { endsLine }: TextPlace, { number }: MimeEntity): void {

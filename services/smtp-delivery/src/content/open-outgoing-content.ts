@@ -64,7 +64,7 @@ export async function openOutgoingContent(
               signedHeaders: parameters.dkim_signed_headers,
               oversignedHeaders: parameters.dkim_oversigned_headers,
             },
-            generation: () => changing.reduce((sum, tables) => sum + tables.generation, 0),
+            generation: () => changing.reduce((sum, tables) => sum + tables.generation(), 0),
           },
         }
       : {}),

@@ -48,7 +48,7 @@ export class ContentSigner {
     if (whole !== undefined && this.#identityIn(whole) === undefined) {
       return Promise.resolve(undefined);
     }
-    const name = `${keys.generation} ${generation()} ${variant.fingerprint(whole)}`;
+    const name = `${keys.generation()} ${generation()} ${variant.fingerprint(whole)}`;
     const known = this.#made.get(name);
     const made = known ?? this.#sign(whole === undefined ? variant.read(silent) : [whole]);
     this.#made.delete(name);
