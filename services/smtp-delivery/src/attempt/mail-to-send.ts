@@ -10,6 +10,7 @@ import type { StoredRecipient } from "@postmq/vocabulary";
 
 import type { OutgoingContent, OutgoingMail } from "../content/outgoing-content.ts";
 import { hasUtf8, mailCommand, rcptCommand, sizeLimit } from "../session/mail-commands.ts";
+import { requireTlsRefusal } from "../session/require-tls.ts";
 import { shownHost } from "../session/smtp-session.ts";
 import type { MailToSend, SmtpSession } from "../session/smtp-session.ts";
 import type { AttemptState, Trouble } from "./attempt-state.ts";
@@ -36,9 +37,9 @@ export async function refuseWhatServerCannotTake(
   const { sizeBytes } = request.content;
   const limit = sizeLimit(session.offers);
   const host = shownHost(session.server);
-  if (request.envelope.requireTls === true && !session.meetsRequireTls) {
-    const reason = `REQUIRETLS is asked for, but was not offered by host ${host} over verified TLS`;
-    refuse(state, session, state.pending, { status: enhancedStatus("5.7.30"), reason });
+  const unmet = request.envelope.requireTls === true ? requireTlsRefusal(session) : undefined;
+  if (unmet !== undefined) {
+    refuse(state, session, state.pending, unmet);
   } else if (limit !== undefined && sizeBytes > limit) {
     const reason = `message size ${sizeBytes} exceeds size limit ${limit} of server ${host}`;
     refuse(state, session, state.pending, { status: enhancedStatus("5.3.4"), reason });

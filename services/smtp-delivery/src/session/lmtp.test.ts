@@ -61,8 +61,9 @@ describe("LMTP", () => {
         event.stage === "rcpt" && event.recipient.startsWith("two")
           ? { reply: "550 5.1.1 unknown" }
           : dotFor("three", { reply: "451 4.3.0 later" })(event);
-      const { verdicts, shown } = await transact(decide, { keywords });
+      const { verdicts, shown, broken } = await transact(decide, { keywords });
       assert.deepEqual(shown, ["sent 250", "refused 550", "refused 451"]);
+      assert.equal(broken, undefined);
       assert.deepEqual(
         verdicts.map((verdict) => (verdict.kind === "refused" ? verdict.stage : "")),
         ["", "rcpt", "dot"],

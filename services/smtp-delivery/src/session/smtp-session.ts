@@ -128,11 +128,6 @@ export class SmtpSession extends Conversation {
     return this.isReusable && (this.tls === undefined || this.tlsPolicy?.mayReuse === true);
   }
 
-  /** Mail that must not go unless TLS proves the server may go over it (RFC 8689 §2.1). */
-  get meetsRequireTls(): boolean {
-    return this.tls?.trust === "Verified" && this.offers.has("REQUIRETLS");
-  }
-
   /** Sessions whose policies have different keys are not interchangeable (D27). */
   get tlsKey(): string | undefined {
     return this.#wishes.tls?.key;
