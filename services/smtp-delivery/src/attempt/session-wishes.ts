@@ -50,7 +50,6 @@ export async function sessionWishes(
   return {
     protocol,
     ...(policy === undefined ? {} : { tls: policy }),
-    ...(policy?.startsWithTls === true ? { isTlsImplicit: true } : {}),
     ...(login === undefined ? {} : { login }),
     ...(hop.detectsLoops
       ? {
