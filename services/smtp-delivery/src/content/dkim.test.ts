@@ -221,8 +221,10 @@ describe("DKIM", () => {
     assert.equal((await prepare())?.kind, "changed");
   });
 
-  it("signs anew once a key has changed, content that streams too", async () => {
+  it("signs anew once a key or a table has changed, content that streams too", async () => {
     let nowMs = 0;
+    let generation = 0;
+    let reads = 0;
     const path = writeKey(join(directory, "rotated.pem"), rsa);
     const tables = await openTables([`inline:{ {example.com = selector=r key=${path}} }`], {
       parameterName: "dkim_keys",
@@ -239,9 +241,22 @@ describe("DKIM", () => {
           signedHeaders: ["From"],
           oversignedHeaders: [],
         },
-        generation: () => 0,
+        generation: () => generation,
       },
     });
+    const read = async function* () {
+      reads += 1;
+      yield Buffer.from(plain);
+    };
+    const stored = { contentId: "s", encoding: "7bit", whole: undefined, read } as const;
+    const prepare = () => content.prepare(stored, new Set(), () => {});
+    await prepare();
+    await prepare();
+    assert.equal(reads, 1);
+    // A table of checks or generic maps has changed.
+    generation += 1;
+    await prepare();
+    assert.equal(reads, 2);
     await sent(content, plain, { chunkBytes: 50 });
     writeKey(path, otherRsa);
     nowMs += 1_000;

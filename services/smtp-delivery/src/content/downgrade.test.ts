@@ -221,6 +221,16 @@ describe("8-bit content for a server without 8BITMIME", () => {
     }
   });
 
+  it("D17 breaks no escape that was there before in two", async () => {
+    for (const start of ["", "a", "ab"]) {
+      const text = `${start}${"=3D".repeat(60)}\u00e9`;
+      const out = await shown("Content-Transfer-Encoding: quoted-printable", "", text);
+      const body = out.slice(out.indexOf("\r\n\r\n") + 4);
+      assert.equal(body.replaceAll("=\r\n", ""), `${start}${"=3D".repeat(60)}=E9\r\n`);
+      for (const line of body.split("\r\n")) assert.match(line, /^(?:=[\dA-F]{2}|[^=])*=?$/);
+    }
+  });
+
   it("D17 refuses what is nested deeper than mime_nesting_limit", async () => {
     const deep = Array.from(
       { length: 110 },
