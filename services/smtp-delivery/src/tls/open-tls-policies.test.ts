@@ -30,7 +30,8 @@ describe("the level of a next hop", () => {
     const policies = await openPolicies({
       smtp_tls_security_level: "may",
       smtp_tls_policy_maps:
-        "inline:{{example.com = encrypt},{.example.com = verify},{[relay.example.com]:587 = secure},{com = none}}",
+        "inline:{{example.com = encrypt},{.example.com = verify},{[relay.example.com]:587 = secure},{com = none}," +
+        "{.example.com:25 = none},{.example.com] = none}}",
     });
     const levelOf = async (nexthop: string) => usable(await policies.policyFor(nexthop)).level;
     assert.equal(await levelOf("example.com"), "encrypt");
@@ -39,6 +40,7 @@ describe("the level of a next hop", () => {
     assert.equal(await levelOf("[relay.example.com]:587"), "secure");
     assert.equal(await levelOf("[relay.example.com]"), "may");
     assert.equal(await levelOf("a.example.com:25"), "may");
+    assert.equal(await levelOf("[a.example.com]"), "may");
     assert.equal(await levelOf("other.com"), "may");
   });
 
@@ -174,6 +176,16 @@ describe("trust in a server", () => {
     const policy = usable(await policies.policyFor("example.com"));
     assert.equal(shownVerdict((await judged(policy, good())).verdict), "accepted Verified");
     assert.match(shownVerdict((await judged(policy, stranger)).verdict), /^refused/);
+  });
+
+  it("can hang on an anchor that is no root: the server's own certificate, whoever signed it", async () => {
+    const stranger = testCertificates().make({ names: ["mx.example.com"], issuer: "stranger" });
+    const anchor = file("own-anchor.pem", stranger.cert);
+    const policies = await openPolicies({
+      smtp_tls_policy_maps: `inline:{{example.com = secure tafile=${anchor}}}`,
+    });
+    const policy = usable(await policies.policyFor("example.com"));
+    assert.equal(shownVerdict((await judged(policy, stranger)).verdict), "accepted Verified");
   });
 
   it("can hang on a directory", async () => {
