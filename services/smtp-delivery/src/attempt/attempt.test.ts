@@ -154,11 +154,13 @@ describe("one outcome per recipient", () => {
   });
 
   it("D10: an early 5xx is used when the connection breaks amid the content", async () => {
-    const { outcomes, reasons } = await deliver(
-      at("body", { reply: "554 5.7.1 virus", cut: "after" }),
-    );
-    assert.deepEqual(outcomes, ["0 failed 5.7.1"]);
-    assert.match(reasons[0] ?? "", /in reply to end of DATA command/);
+    await using server = await FakeSmtpServer.start({
+      decide: at("body", { reply: "554 5.7.1 virus", cut: "after" }),
+    });
+    await using test = await startWorker();
+    await test.serve(request(1, server.relayhost, { inline: Buffer.alloc(8_000_000, "x\r\n") }));
+    assert.deepEqual(test.delivering.shownOutcomes, ["0 failed 5.7.1"]);
+    assert.match(test.delivering.onlyOutcome.reason, /in reply to end of DATA command/);
   });
 
   it("30: recipients beyond the server's limit go in a further transaction of the same attempt", async () => {

@@ -24,8 +24,13 @@ import type {
 import type { OutgoingContent } from "../content/outgoing-content.ts";
 import type { NoServer } from "../servers/find-servers.ts";
 import type { ServerAddress } from "../servers/order-addresses.ts";
-import { ServerPlan } from "../servers/server-plan.ts";
-import type { PlannedHop, PlanSettings, ServerProtocol } from "../servers/server-plan.ts";
+import { ServerPlan, softenOwnMistake } from "../servers/server-plan.ts";
+import type {
+  OperatorsChoice,
+  PlannedHop,
+  PlanSettings,
+  ServerProtocol,
+} from "../servers/server-plan.ts";
 import type { ConnectionCache } from "../session/connection-cache.ts";
 import { isFitForCommand } from "../session/mail-commands.ts";
 import type {
@@ -92,6 +97,8 @@ export type AttemptResult = {
   /** A session that may carry the next message of this job. */
   readonly session?: SmtpSession;
 };
+
+type Refused = Extract<OpenAnswer, { readonly kind: "refused" }>;
 
 /** next: recipients are left for another server. stale: the cached session had ended. over: nothing more to try. */
 type Course = "next" | "stale" | "over";
@@ -209,9 +216,12 @@ class Attempt {
   async #tryNexthops(): Promise<void> {
     const { destination, envelope } = this.#request;
     const { plan, relayhostsFor, protocolOf } = this.#tools.settings;
+    const protocol = protocolOf(destination.transport);
     const planned = ServerPlan.of(destination.nexthop, {
       ...plan,
-      protocol: protocolOf(destination.transport),
+      // There is none for LMTP.
+      ...(protocol === "lmtp" ? { fallbackRelay: "" } : {}),
+      protocol,
       relayhosts: relayhostsFor(envelope.sender),
       recipients: this.#state.pending.map(({ address }) => address),
       onWarning: (text) => this.#tools.onNotice("warning", text),
@@ -273,10 +283,10 @@ class Attempt {
       this.#state.deferAll(wishes);
       return "next";
     }
-    const course = await this.#tryWith(server, wishes);
+    const course = await this.#tryWith(server, wishes, hop);
     if (course !== "plain") return course;
     // D23: the session under TLS broke. The mail is not worth less for that.
-    const again = await this.#tryWith(server, withoutTls(wishes));
+    const again = await this.#tryWith(server, withoutTls(wishes), hop);
     return again === "plain" ? "next" : again;
   }
 
@@ -291,7 +301,11 @@ class Attempt {
     });
   }
 
-  async #tryWith(server: ServerAddress, wishes: SessionWishes): Promise<Course | "plain"> {
+  async #tryWith(
+    server: ServerAddress,
+    wishes: SessionWishes,
+    { chosenBy }: PlannedHop,
+  ): Promise<Course | "plain"> {
     const { settings, takeToken, onNotice } = this.#tools;
     const mayTryPlain = this.#mayTryPlain(wishes);
     const { transport } = this.#request.destination;
@@ -311,7 +325,7 @@ class Attempt {
         this.#crowd();
         return "over";
       case "refused":
-        this.#applyRefusal(opened);
+        this.#applyRefusal(opened.isLoop ? this.#ownMistake(opened, chosenBy) : opened);
         return this.#isDone ? "over" : "next";
       case "open": {
         const { session } = opened;
@@ -329,7 +343,18 @@ class Attempt {
     return tls?.level === "may" && login === undefined && activeMs - arrivalMs >= plainAfterMs;
   }
 
-  #applyRefusal(refused: Extract<OpenAnswer, { readonly kind: "refused" }>): void {
+  /** D5: a relay host that turns out to be ourselves bounces no mail. */
+  #ownMistake(refused: Refused, chosenBy: OperatorsChoice | undefined): Refused {
+    const { onNotice } = this.#tools;
+    const kind = refused.isPermanent ? "bounced" : "deferred";
+    const softened = softenOwnMistake({ kind, ...refused.trouble }, chosenBy, (text) =>
+      onNotice("warning", text),
+    );
+    const { status, reason } = softened;
+    return { ...refused, isPermanent: softened.kind === "bounced", trouble: { status, reason } };
+  }
+
+  #applyRefusal(refused: Refused): void {
     const { trouble, isPermanent, isSiteTrouble, session } = refused;
     if (!isPermanent) this.#tools.onNotice("info", trouble.reason);
     if (isSiteTrouble) this.#state.trouble = trouble;

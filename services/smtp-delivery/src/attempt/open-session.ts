@@ -43,6 +43,8 @@ export type OpenAnswer =
       readonly isPermanent: boolean;
       readonly isSiteTrouble: boolean;
       readonly mayTryPlain: boolean;
+      /** The server is this mail system (D3). */
+      readonly isLoop: boolean;
       readonly session?: SmtpSession;
     };
 
@@ -89,6 +91,7 @@ async function open(
       isPermanent: false,
       isSiteTrouble: true,
       mayTryPlain: false,
+      isLoop: false,
     };
   }
   const session = new SmtpSession(socket, server, options.session, token, wishes);
@@ -101,7 +104,6 @@ async function open(
     return { kind: "open", session };
   }
   session.drop();
-  const { status, reason, isPermanent, isSiteTrouble, mayTryPlain } = refusal;
-  const trouble = { status, reason };
-  return { kind: "refused", trouble, isPermanent, isSiteTrouble, mayTryPlain, session };
+  const { status, reason, ...how } = refusal;
+  return { ...how, kind: "refused", trouble: { status, reason }, session };
 }

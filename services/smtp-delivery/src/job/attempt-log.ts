@@ -10,7 +10,7 @@ import type { OutcomeKind } from "@postmq/vocabulary";
 
 import type { AttemptResult } from "../attempt/attempt.ts";
 import type { RecipientReport } from "../attempt/attempt-state.ts";
-import { shownHost } from "../session/smtp-session.ts";
+import { shownServer } from "../session/smtp-session.ts";
 
 const loggedStatuses: Readonly<Record<OutcomeKind, LoggedStatus>> = {
   sent: "sent",
@@ -68,7 +68,7 @@ function logReport(
     id: facts.request.name.id,
     recipient: recipient.address,
     originalRecipient: recipient.original,
-    relay: server === undefined ? undefined : `${shownHost(server)}:${server.port}`,
+    relay: server === undefined ? undefined : shownServer(server),
     connectionUses: uses,
     delays: facts.delays,
     dsn: outcome.status,

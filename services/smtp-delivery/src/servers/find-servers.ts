@@ -48,6 +48,8 @@ export type NoServer = {
 
 export type FindOptions = OrderOptions & {
   readonly resolver: MailResolver;
+  /** Names a server behind a socket of this machine. */
+  readonly myhostname: string;
   readonly allowsPrivate: boolean;
   /** Families that are looked up and dialled. */
   readonly families: readonly (4 | 6)[];
@@ -66,6 +68,7 @@ export const smtpPort = 25;
 const mostHosts = 20;
 
 export async function findServers(nexthop: Nexthop, options: FindOptions): Promise<ServersFound> {
+  if (nexthop.host.startsWith("/")) return socketItself(nexthop.host, options);
   if (isIP(nexthop.host) !== 0) return addressItself(nexthop, options);
   const domain = domainToASCII(nexthop.host.replace(/\.$/, ""));
   if (!isHostName(domain)) return noServer(invalidName(nexthop.host));
@@ -102,6 +105,12 @@ function nullMx(domain: string): NoServer {
 function invalidName(name: string): NoServer {
   const reason = `Name service error for ${name}: invalid host or domain name`;
   return { kind: "bounced", status: enhancedStatus("5.4.4"), reason };
+}
+
+/** A server of this machine. Source: Postfix src/smtp/smtp_connect.c smtp_connect_unix. */
+function socketItself(path: string, { myhostname }: FindOptions): ServersFound {
+  const server = { host: myhostname, address: path, port: 0, preference: 0 };
+  return { kind: "servers", servers: [server], hosts: [path], bestPreference: 0, isOurs: false };
 }
 
 function addressItself(nexthop: Nexthop, options: FindOptions): ServersFound {

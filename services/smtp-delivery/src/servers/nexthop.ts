@@ -9,7 +9,7 @@ import { isIP } from "node:net";
 export type Nexthop = {
   /** As it is written, brackets and port included. */
   readonly text: string;
-  /** Without brackets and without the prefix `ipv6:`. */
+  /** Without brackets and without the prefix `ipv6:`; in LMTP also the path of a UNIX socket, from the root. */
   readonly host: string;
   readonly port: number;
   /** In brackets: its own addresses are looked up, not its MX hosts. */
@@ -31,8 +31,8 @@ const portNames: ReadonlyMap<string, number> = new Map([
 const defaultPorts = { smtp: 25, lmtp: 24 } as const;
 
 /**
- * Items are separated by commas or white space; those of LMTP may begin with `inet:`. undefined: one of them is
- * malformed, or there is none.
+ * Items are separated by commas or white space; those of LMTP may begin with `inet:`, or be `unix:` and the path of a
+ * socket. undefined: one of them is malformed, or there is none.
  */
 export function parseNexthopList(
   text: string,
@@ -41,7 +41,11 @@ export function parseNexthopList(
   const items = text.split(/[\s,]+/).filter((item) => item !== "");
   const plain = protocol === "lmtp" ? items.map((item) => item.replace(/^inet:/i, "")) : items;
   const nexthops = plain
-    .map((item) => parseNexthop(item, defaultPorts[protocol]))
+    .map((item) =>
+      protocol === "lmtp" && /^unix:\//i.test(item)
+        ? socketNexthop(item)
+        : parseNexthop(item, defaultPorts[protocol]),
+    )
     .filter((nexthop) => nexthop !== undefined);
   return nexthops.length === items.length && nexthops.length > 0 ? nexthops : undefined;
 }
@@ -60,6 +64,11 @@ function parseNexthop(item: string, defaultPort: number): Nexthop | undefined {
     isLiteral: literal !== undefined,
     hasPort: portText !== undefined,
   };
+}
+
+/** Source: lmtp(8) "unix:pathname"; departs: the path begins at the root, since there is no queue directory. */
+function socketNexthop(item: string): Nexthop {
+  return { text: item, host: item.slice("unix:".length), port: 0, isLiteral: true, hasPort: false };
 }
 
 function parsePort(text: string): number | undefined {

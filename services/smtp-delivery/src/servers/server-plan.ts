@@ -145,7 +145,7 @@ export class ServerPlan {
 }
 
 /** D5: a mistake in our own routing bounces no mail. */
-function softenOwnMistake(
+export function softenOwnMistake(
   why: NoServer,
   chosenBy: OperatorsChoice | undefined,
   onWarning: (text: string) => void,

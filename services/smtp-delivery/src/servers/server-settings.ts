@@ -24,6 +24,7 @@ export async function openPlanSettings(
     fallbackRelay,
     find: {
       resolver,
+      myhostname: parameters.myhostname,
       allowsPrivate: parameters.smtp_allow_private_addresses,
       families: families(parameters.inet_protocols),
       looksUpMx: usesDns(parameters),

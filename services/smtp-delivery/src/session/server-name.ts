@@ -8,6 +8,11 @@ export type ServerName = {
 };
 
 /** name[address] */
+/** As the log names it; a UNIX socket has no port. */
+export function shownServer(server: ServerName): string {
+  return server.port === 0 ? shownHost(server) : `${shownHost(server)}:${server.port}`;
+}
+
 export function shownHost(server: ServerName): string {
   return `${server.host}[${server.address}]`;
 }

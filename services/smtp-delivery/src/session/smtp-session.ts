@@ -41,7 +41,7 @@ import { shownHost } from "./server-name.ts";
 import type { ServerName } from "./server-name.ts";
 import type { SessionSettings } from "./session-settings.ts";
 
-export { shownHost } from "./server-name.ts";
+export { shownHost, shownServer } from "./server-name.ts";
 export type { ServerName } from "./server-name.ts";
 export type { Broken } from "./conversation.ts";
 export type { SessionRefusal } from "./opening-refusal.ts";
