@@ -40,12 +40,12 @@ describe("docs/PARAMETERS.md", () => {
   };
 
   /** Read where other parameters are expanded. */
-  const expandedOnly = ["mydomain"];
+  const expandedOnly = ["mydomain", "default_delivery_status_filter"];
 
   it("names a reader for a parameter only if code of that reader, or of a shared package, reads it", () => {
     const text = readFileSync(join(root, "docs/PARAMETERS.md"), "utf8");
     const shared = sourceOf(
-      "packages/{service-kit,rewriting,routing,queue-admin,observability}/src",
+      "packages/{service-kit,rewriting,routing,queue-admin,observability,dns}/src",
     );
     const wrong: string[] = [];
     for (const section of text.split(/^## /m).slice(1)) {
@@ -54,8 +54,8 @@ describe("docs/PARAMETERS.md", () => {
       if (readers === "nobody yet" || expandedOnly.includes(name)) continue;
       for (const reader of readers.split(", ")) {
         const own = sourceOf(folders[reader] ?? `services/${reader}/src`);
-        // default_x is read by its suffix, through transportParameter.
-        const forms = [name, name.replace(/^default_/, "")];
+        // default_x and smtp_bind_address are read by their suffix, through transportParameter.
+        const forms = [name, name.replace(/^(?:default|smtp)_/, "")];
         if (!forms.some((form) => own.has(form) || shared.has(form)))
           wrong.push(`${name}: ${reader}`);
       }

@@ -94,8 +94,8 @@ export const ruleMutations: readonly RuleMutation[] = [
   {
     rule: "S16",
     file: "packages/routing/src/queue-name.ts",
-    text: "if (rules.recipientLimit(destination.transport) !== 1) return key;",
-    becomes: "return key;",
+    text: "if (rules.recipientLimit(transport) !== 1) {",
+    becomes: "if (transport !== undefined) {",
     tests: ["packages/routing/src/queue-name.test.ts"],
   },
   beside("S17", "grouping", "limit === 0 || (last?.recipients.length ?? 0) < limit", "true"),

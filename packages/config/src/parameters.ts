@@ -288,7 +288,7 @@ export const parameterTable = {
   }),
   soft_bounce: yesNo({
     default: "no",
-    readBy: ["smtpd", "qmgr"],
+    readBy: ["smtpd", "qmgr", "smtp-delivery"],
     source: "postconf(5)",
     about: "Turns 5xx into 4xx: nothing is refused or returned for good.",
   }),
@@ -319,7 +319,7 @@ export const parameterTable = {
   sender_dependent_relayhost_maps: list({
     default: "",
     bounds: "tables, type:name",
-    readBy: ["qmgr", "showq"],
+    readBy: ["qmgr", "showq", "smtp-delivery"],
     source: "postconf(5); spec R22",
     about: "Tables that give the next hop by sender (user@domain, @domain, <>), over relayhost.",
   }),
@@ -369,7 +369,7 @@ export const parameterTable = {
   minimal_backoff_time: time({
     default: "300s",
     min: "1s",
-    readBy: ["qmgr"],
+    readBy: ["qmgr", "smtp-delivery"],
     source: "postconf(5); spec S5",
     about: "Shortest rest between two attempts to deliver a deferred message.",
   }),
