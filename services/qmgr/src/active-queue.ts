@@ -426,6 +426,7 @@ export class ActiveQueue {
     for (const outcome of outcomes) {
       if (outcome.kind === "failed") message.unreported += 1;
       if (outcome.kind === "deferred") message.deferred += 1;
+      if (outcome.owesReport !== undefined) message.unreportedSuccesses += 1;
     }
     message.outstanding -= 1;
     this.#listIfIdle(message);

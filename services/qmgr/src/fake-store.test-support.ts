@@ -609,7 +609,10 @@ export class FakeStore implements Scheduling, Leadership, Operating {
     for (const outcome of outcomes) {
       const recipient = record?.recipients[outcome.recipient];
       if (recipient === undefined || !isUndone(recipient.state)) continue;
-      recipient.state = outcome.kind === "sent" ? { kind: "done" } : troubled(outcome.kind);
+      if (outcome.owesReport !== undefined) {
+        recipient.successes.owed += 1;
+        recipient.state = owing();
+      } else recipient.state = outcome.kind === "sent" ? { kind: "done" } : troubled(outcome.kind);
     }
   }
 

@@ -187,6 +187,24 @@ describe("groupRecipients", () => {
     assert.equal(decided[0].status, "2.0.0");
   });
 
+  it("S18 D31 owes a report of what is discarded, to who asked for one", () => {
+    const resolve = (): Destination => ({ transport: "discard", nexthop: "not wanted" });
+    const [plainOne, asking] = recipients("a@x.example", "b@x.example");
+    assert(plainOne !== undefined && asking !== undefined);
+    const { groups, decided } = groupRecipients(
+      [plainOne, { ...asking, notify: ["SUCCESS", "FAILURE"] }],
+      { ...rules, resolve },
+    );
+    assert.deepEqual(groups, []);
+    assert.deepEqual(
+      decided.map(({ kind, reason, owesReport }) => [kind, reason, owesReport]),
+      [
+        ["sent", "not wanted", undefined],
+        ["sent", "not wanted", "delivered"],
+      ],
+    );
+  });
+
   it("S36 defers transports of defer_transports, but not in a flush", () => {
     const deferring = { ...rules, deferTransports: new Set(["smtp"]) };
     const { groups, decided } = groupRecipients(recipients("a@x.example"), deferring);

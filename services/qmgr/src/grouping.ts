@@ -95,6 +95,9 @@ export function decidedRecipient(
     address: recipient.address,
     original: recipient.original,
     isSoftBounce: isOfErrorTransport && outcome.kind === "deferred",
+    ...(outcome.kind === "sent" && recipient.notify?.includes("SUCCESS") === true
+      ? { owesReport: "delivered" }
+      : {}),
   };
 }
 

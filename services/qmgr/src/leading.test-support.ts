@@ -15,10 +15,11 @@ import { Term } from "./term.ts";
 
 export const limits = { destination: 3, activeLimit: 50, backoffMs: 10_000, lifetimeMs: 100_000 };
 
-/** `user@error.example` fails here, `user@retry.example` is deferred here; all others go to their domain. */
+/** error.example fails here, retry.example is deferred here, discard.example is dropped; others go to their domain. */
 function resolve(address: string) {
   const domain = address.slice(address.indexOf("@") + 1);
   if (domain === "error.example") return { transport: "error", nexthop: "5.1.1 no such user" };
+  if (domain === "discard.example") return { transport: "discard", nexthop: "not wanted" };
   if (domain === "retry.example") return { transport: "retry", nexthop: "4.3.0 not now" };
   return { transport: "smtp", nexthop: domain };
 }

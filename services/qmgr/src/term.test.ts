@@ -155,6 +155,15 @@ describe("a term of leadership", () => {
     assert.match(line, /relay=none, .*dsn=5.1.1, status=bounced \(no such user\)$/);
   });
 
+  it("S18 drops what goes to discard, and logs it as sent", async () => {
+    const { store, leading, submit } = await lead();
+    const id = await submit("s@x.example", "a@discard.example");
+    assert.equal(store.bells.length, 0);
+    assert.equal(store.ended.get(id), "removed");
+    const line = leading.log.lines.find((text) => text.includes("a@discard.example")) ?? "";
+    assert.match(line, /relay=none, .*dsn=2.0.0, status=sent \(not wanted\)$/);
+  });
+
   it("S2 imports no more than active may hold, and new mail first as places come free", async () => {
     const { store, leading } = await lead();
     const deferred = store.submit("s@x.example", ["b@b.example"]);

@@ -579,11 +579,12 @@ export class Term {
 
   async #record(decided: DecidedOutcomes): Promise<void> {
     const { scheduling, log, clock, settings } = this.#parts;
-    const outcomes = decided.outcomes.map(({ recipient, kind, status, reason }) => ({
+    const outcomes = decided.outcomes.map(({ recipient, kind, status, reason, owesReport }) => ({
       recipient,
       kind,
       status,
       reason,
+      ...(owesReport === undefined ? {} : { owesReport }),
     }));
     await scheduling.recordOutcomes(decided.message.id, outcomes);
     if (this.#isOver) return;
