@@ -5,6 +5,7 @@ import { after, before, describe, it } from "node:test";
 import {
   FakeSmtpServer,
   sendMail,
+  SmtpClient,
   startPostmq,
   testIdOf,
   testMail,
@@ -82,6 +83,21 @@ describe("routing over real processes", () => {
     await send("s@other.test", "a@drop.test");
     const line = await lineFor("drop.test");
     assert.deepEqual([line.status, line.text], ["sent", "not wanted"]);
+  });
+
+  it("S18 D31 reports what it discarded to who asked for it", async () => {
+    using client = await SmtpClient.open(system.smtpPort);
+    await client.command("EHLO client.test");
+    await client.command("MAIL FROM:<asker@ask.test>");
+    await client.command("RCPT TO:<b@drop.test> NOTIFY=SUCCESS");
+    await client.command("DATA");
+    assert.equal((await client.command("Subject: x\r\n\r\nText.\r\n.")).code, 250);
+    const report = await waitFor(
+      () => relay.messages.find(({ recipients }) => recipients.includes("asker@ask.test")),
+      { timeoutMs: 15_000, describe: () => `the report\n${system.lastLines()}` },
+    );
+    assert.equal(report.sender, "");
+    assert.match(report.content.toString(), /^Action: delivered\r\nStatus: 2\.0\.0/m);
   });
 
   it("D28 ends at our own double-bounce address", async () => {
