@@ -22,6 +22,8 @@ export type SessionSettings = {
   /** Who is greeted with EHLO rather than HELO; never: no extension is used. */
   readonly saysEhlo: "always" | "to ESMTP" | "never";
   readonly awaitsQuitReply: boolean;
+  /** An offer of STARTTLS that is not taken, since no TLS is wanted, is told of. */
+  readonly notesTlsOffers: boolean;
   /** @param address of the server */
   readonly discardsFor: (address: string) => Discards;
 };
@@ -50,6 +52,7 @@ export function sessionSettings(
     },
     saysEhlo: saysEhlo(parameters),
     awaitsQuitReply: !parameters.smtp_skip_quit_response,
+    notesTlsOffers: parameters.smtp_tls_note_starttls_offer,
     discardsFor,
   };
 }

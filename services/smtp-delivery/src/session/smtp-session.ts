@@ -173,6 +173,8 @@ export class SmtpSession extends Conversation {
   /** D22: at a required level there is no going on without TLS. */
   async #secure(): Promise<SessionRefusal | undefined> {
     const policy = this.tlsPolicy;
+    if (policy === undefined && this.settings.notesTlsOffers && this.offers.has("STARTTLS"))
+      this.notices.push(`Host offered STARTTLS: [${this.server.host}]`);
     if (policy === undefined || this.tls !== undefined) return undefined;
     const isRequired = policy.level !== "may";
     const host = shownHost(this.server);

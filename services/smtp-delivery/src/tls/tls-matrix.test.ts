@@ -211,4 +211,17 @@ describe("mail at each level of TLS", () => {
       ),
     );
   });
+
+  it("notes an offer that is not taken, where smtp_tls_note_starttls_offer wants it", async () => {
+    const noted = async (env: Readonly<Record<string, string>>) => {
+      await using peer = await FakeSmtpServer.start(servers.good());
+      await using test = await startWorker(env);
+      await test.serve(request(1, peer.relayhost));
+      return test.log.filter((line) => line.includes("STARTTLS"));
+    };
+    const note = { POSTMQ_SMTP_TLS_NOTE_STARTTLS_OFFER: "yes" };
+    assert.deepEqual(await noted(note), ["Host offered STARTTLS: [127.0.0.1]"]);
+    assert.deepEqual(await noted({ ...note, POSTMQ_SMTP_TLS_SECURITY_LEVEL: "may" }), []);
+    assert.deepEqual(await noted({}), []);
+  });
 });

@@ -31,9 +31,7 @@ export type TlsSettings = {
   readonly mayReuse: boolean;
   readonly startsWithTls: boolean;
   readonly maxChainDepth: number;
-  /** For the dialogue: logs an offer of STARTTLS that is not taken. */
-  readonly notesOffers: boolean;
-  /** For the dialogue: logs each session (D24). */
+  /** Each session is logged (D24). */
   readonly logsSessions: boolean;
   readonly allowsPrivate: boolean;
 };
@@ -81,7 +79,6 @@ export function tlsSettings(parameters: Parameters): TlsSettings {
     mayReuse: parameters.smtp_tls_connection_reuse,
     startsWithTls: parameters.smtp_tls_wrappermode,
     maxChainDepth: parameters.smtp_tls_scert_verifydepth,
-    notesOffers: parameters.smtp_tls_note_starttls_offer,
     logsSessions: parameters.smtp_tls_loglevel > 0,
     allowsPrivate: parameters.smtp_allow_private_addresses,
   };
