@@ -135,6 +135,14 @@ describe("Sites", () => {
     assert.equal(asked.length, 2);
   });
 
+  it("remembers so many and no more", async () => {
+    const mx = () => Promise.resolve(found("mx.example.net"));
+    const { sites } = openSites({ mx, mostEntries: 2 });
+    for (const name of ["a.example", "b.example", "c.example"]) await sites.prepare([to(name)]);
+    assert.equal(sites.siteOf(to("a.example")), undefined);
+    assert.equal(sites.siteOf(to("c.example")), "mx:mx.example.net");
+  });
+
   it("counts a next hop by itself when its lookup throws", async () => {
     const { sites } = openSites({ mx: () => Promise.reject(new Error("no socket")) });
     await sites.prepare([to("a.example")]);

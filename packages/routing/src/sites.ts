@@ -24,6 +24,7 @@ export type SitesOptions = {
   /** How long mail waits for a lookup; 2 s if absent. */
   readonly waitMs?: number;
   readonly lookupsAtOnce?: number;
+  readonly mostEntries?: number;
 };
 
 type Entry = {
@@ -45,7 +46,7 @@ const defaultLookupsAtOnce = 100;
 /** The resolver remembers for as long as DNS allows; this is how long nobody asks it. */
 const keptMs = 300_000;
 const retryMs = 30_000;
-const mostEntries = 50_000;
+const defaultMostEntries = 50_000;
 
 export class Sites {
   readonly #options: SitesOptions;
@@ -134,7 +135,7 @@ export class Sites {
   #remember(nexthop: string, entry: Entry): void {
     this.#entries.delete(nexthop);
     this.#entries.set(nexthop, entry);
-    if (this.#entries.size <= mostEntries) return;
+    if (this.#entries.size <= (this.#options.mostEntries ?? defaultMostEntries)) return;
     for (const oldest of this.#entries.keys()) {
       this.#entries.delete(oldest);
       return;

@@ -47,7 +47,7 @@ class Play {
       scheduler: this.scheduler,
       grouping: {
         resolve: (address) => ({
-          transport: "smtp",
+          transport: address.endsWith("@discard.example") ? "discard" : "smtp",
           nexthop: address.slice(address.indexOf("@") + 1),
         }),
         recipientLimit: () => 50,
@@ -309,6 +309,18 @@ describe("ActiveQueue", () => {
     const [again] = play.dispatch();
     assert(again !== undefined);
     play.ended(again, { sent: 2 });
+    assert.deepEqual(play.decide(), ["report success"]);
+  });
+
+  it("S18 D31 asks for the report of what was discarded, if somebody wants one", () => {
+    const play = new Play();
+    const [asking] = recipients("a@discard.example");
+    assert(asking !== undefined);
+    const asked = [{ ...asking, notify: ["SUCCESS"] }] as const;
+    play.active.addMessage(imported(["a@discard.example"], { recipients: asked }), 0);
+    const [decided] = play.active.takeDecidedOutcomes(1);
+    assert(decided !== undefined);
+    play.active.outcomesRecorded(decided);
     assert.deepEqual(play.decide(), ["report success"]);
   });
 
