@@ -6,6 +6,7 @@
  * reply: then nobody can know, and there is one more.
  */
 import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
 import { describe, it } from "node:test";
 
 import {
@@ -39,8 +40,8 @@ type Cut = {
 
 describe("a connection that is cut at any byte", () => {
   it("27, 28: each recipient gets one copy, and one more only if nobody could know", async (context) => {
-    const seed = Number(process.env["TEST_SEED"] ?? Date.now() % 1_000_000);
-    context.diagnostic(`seed ${seed} (TEST_SEED repeats it)`);
+    const seed = Number(process.env["POSTMQ_TEST_SEED"] ?? randomInt(1_000_000));
+    context.diagnostic(`seed ${seed} (POSTMQ_TEST_SEED repeats it)`);
     await using stack = new AsyncDisposableStack();
     const offsets = chooseOffsets(await measureDialogue(), seededRandom(seed));
     const all: readonly Cut[] = await Promise.all(
