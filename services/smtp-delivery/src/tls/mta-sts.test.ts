@@ -9,9 +9,11 @@ import { after, before, beforeEach, describe, it } from "node:test";
 import type { TestContext } from "node:test";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 
-import { testCertificates, waitFor } from "@postmq/testing";
+import { FakeSmtpServer, testCertificates, waitFor } from "@postmq/testing";
+import type { FakeSmtpOptions } from "@postmq/testing";
 import * as mailauth from "mailauth/lib/mta-sts.js";
 
+import { request, startWorker } from "../delivery.test-support.ts";
 import { judged, openPolicies, shownVerdict, usable } from "./tls.test-support.ts";
 import type { StsLibrary, StsResolver } from "./mta-sts.ts";
 
@@ -112,7 +114,7 @@ describe("an MTA-STS policy in mode enforce", () => {
     if (!canServe(context)) return;
     const policies = await open({ smtp_tls_policy_maps: "inline:{{example.com = may}}" });
     assert.equal(usable(await policies.policyFor("example.com")).level, "may");
-    for (const nexthop of ["[example.com]", "example.com:587", "[192.0.2.1]", "localhost"])
+    for (const nexthop of ["[example.com]", "[example.com]:587", "[192.0.2.1]", "localhost"])
       assert.equal(usable(await policies.policyFor(nexthop)).level, "none", nexthop);
     assert.equal(webRequests, 0);
   });
@@ -151,6 +153,56 @@ describe("an MTA-STS policy in mode enforce", () => {
     assert.equal(usable(await policies.policyFor("example.com")).level, "secure");
     nowMs += dayMs;
     assert.equal(usable(await policies.policyFor("example.com")).level, "none");
+  });
+});
+
+describe("mail for a domain with an MTA-STS policy", () => {
+  /** Mail by MX hosts in this order, all of them at one server. @returns its outcome, and how often the server was called */
+  async function sent(mxHosts: readonly string[], server: FakeSmtpOptions) {
+    await using peer = await FakeSmtpServer.start(server);
+    await using test = await startWorker(
+      {
+        POSTMQ_SMTP_TLS_MTA_STS: "yes",
+        POSTMQ_SMTP_ALLOW_PRIVATE_ADDRESSES: "yes",
+        POSTMQ_SMTP_TLS_CAFILE: authorityFile(),
+      },
+      {
+        resolver: {
+          txt: resolver.txt,
+          mx: async () => ({
+            kind: "found",
+            records: mxHosts.map((host, preference) => ({ host, preference })),
+          }),
+          addresses: async (host, family) => {
+            if (host.startsWith("mta-sts.")) return await resolver.addresses(host, family);
+            return family === 4 ? { kind: "found", records: ["127.0.0.1"] } : { kind: "noData" };
+          },
+        },
+      },
+    );
+    await test.serve(request(1, `example.com:${peer.port}`));
+    const { kind, status } = test.delivering.onlyOutcome;
+    const names = peer.messages.map(({ tls }) => tls?.servername);
+    return { outcome: `${kind} ${status}`, names, calls: peer.totalConnections };
+  }
+  const good = () => ({ tls: testCertificates().make({ names: ["mx.example.com"] }) });
+
+  it("D22 goes to the hosts that the policy lists, and passes others by", async (context) => {
+    if (!canServe(context)) return;
+    assert.deepEqual(await sent(["mx.evil.example", "mx.example.com"], good()), {
+      outcome: "sent 2.0.0",
+      names: ["mx.example.com"],
+      calls: 1,
+    });
+  });
+
+  it("D22 waits where no listed host is left, has TLS, or proves its name", async (context) => {
+    if (!canServe(context)) return;
+    const nowhere = await sent(["mx.evil.example"], good());
+    assert.deepEqual(nowhere, { outcome: "deferred 4.7.5", names: [], calls: 0 });
+    assert.equal((await sent(["mx.example.com"], {})).outcome, "deferred 4.7.4");
+    const self = testCertificates().make({ names: ["mx.example.com"], issuer: "self" });
+    assert.equal((await sent(["mx.example.com"], { tls: self })).outcome, "deferred 4.7.5");
   });
 });
 

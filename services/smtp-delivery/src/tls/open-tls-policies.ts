@@ -111,11 +111,17 @@ class ConfiguredPolicies implements TlsPolicies {
   async #find(nexthop: string): Promise<TlsPolicy | TlsTrouble> {
     const written = this.#lookup(nexthop);
     if (written !== undefined) return this.#fromTable(nexthop, written);
-    const sts = isPlainDomain(nexthop)
-      ? await this.#configured.mtaSts?.policyFor(nexthop)
-      : undefined;
+    const sts = await this.#stsOf(nexthop);
     if (sts !== undefined) return this.#fromSts(nexthop, sts);
     return this.#remembered(nexthop, "usual", () => this.#make(hostOf(nexthop), this.#usual));
+  }
+
+  /** Only where MX hosts are looked up; at which port they are asked is the operator's affair. */
+  async #stsOf(nexthop: string): Promise<StsPolicy | undefined> {
+    const { mtaSts } = this.#configured;
+    if (mtaSts === undefined) return undefined;
+    const [hop] = parseNexthopList(nexthop) ?? [];
+    return hop === undefined || hop.isLiteral ? undefined : await mtaSts.policyFor(hop.host);
   }
 
   #lookup(nexthop: string): string | undefined {
