@@ -59,7 +59,7 @@ export async function openSession(
 }
 
 export function withoutTls({ tls: _, ...wishes }: SessionWishes): SessionWishes {
-  return wishes;
+  return { ...wishes, isMakeshift: true };
 }
 
 async function open(

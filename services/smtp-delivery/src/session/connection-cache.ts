@@ -24,12 +24,12 @@ export type CacheSettings = {
 
 /** Whether a session may carry one more message of the same job. */
 export function mayReuse(
-  session: Pick<SmtpSession, "isReusable" | "connectedAtMs" | "uses">,
+  session: Pick<SmtpSession, "servesOthers" | "connectedAtMs" | "uses">,
   settings: CacheSettings,
   nowMs: number,
 ): boolean {
   return (
-    session.isReusable &&
+    session.servesOthers &&
     nowMs - session.connectedAtMs < settings.reuseMs &&
     (settings.reuseCount === 0 || session.uses < settings.reuseCount)
   );

@@ -161,6 +161,16 @@ describe("LMTP", () => {
       `host ${host} refused to talk to me: 500 5.5.1 what?`,
     ],
     [
+      "speaks garbage",
+      { reply: "\u0007 SSH-2.0" },
+      `host ${host} refused to talk to me: ? SSH-2.0`,
+    ],
+    [
+      "says it in several lines",
+      { reply: "450-4.3.2 not\r\n450 4.3.2 now" },
+      `host ${host} refused to talk to me: 450-4.3.2 not 450 4.3.2 now`,
+    ],
+    [
       "floods",
       { reply: `250-${"x".repeat(70_000)}` },
       `lost connection with ${host} while performing the LHLO handshake`,

@@ -63,10 +63,12 @@ export class Credentials {
   conceal(text: string): string {
     const { initial: plain = "" } = this.start("PLAIN");
     const { initial: token = "" } = this.start("XOAUTH2");
-    return [plain, token, this.#password]
+    const secrets = [plain, token, this.#password]
       .flatMap((secret) => [Buffer.from(secret).toString("base64"), secret])
-      .filter((secret) => secret !== "")
-      .reduce((shown, secret) => shown.replaceAll(secret, "[secret]"), text);
+      .filter((secret) => secret !== "");
+    // The longest first: it may hold another one.
+    secrets.sort((one, other) => other.length - one.length);
+    return text.replaceAll(new RegExp(secrets.map(RegExp.escape).join("|"), "g"), "[secret]");
   }
 }
 

@@ -51,6 +51,8 @@ export type { SessionSettings } from "./session-settings.ts";
 export type SessionWishes = ConversationWishes & {
   /** Used if the server offers AUTH. */
   readonly login?: Login;
+  /** Without TLS since TLS failed (D23): for the mail that has waited for it, and for no other. */
+  readonly isMakeshift?: boolean;
   /** Where a loop is looked for (D3): with MX hosts on port 25. */
   readonly self?: {
     /** Names of this mail system, in lower case. */
@@ -118,14 +120,19 @@ export class SmtpSession extends Conversation {
     this.#wishes = wishes;
   }
 
-  /** May another message go over this connection? */
+  /** May another transaction go over this connection? */
   get isReusable(): boolean {
     return !this.#isSpoilt && this.broken === undefined && !this.destroyed;
   }
 
-  /** May it be kept for the next request? Under TLS that is for the policy to say (D27). */
+  /** May it carry the next message of the same job? */
+  get servesOthers(): boolean {
+    return this.isReusable && this.#wishes.isMakeshift !== true;
+  }
+
+  /** May it be kept for other jobs? Under TLS that is for the policy to say (D27). */
   get mayBeKept(): boolean {
-    return this.isReusable && (this.tls === undefined || this.tlsPolicy?.mayReuse === true);
+    return this.servesOthers && (this.tls === undefined || this.tlsPolicy?.mayReuse === true);
   }
 
   /** Sessions whose policies have different keys are not interchangeable (D27). */
