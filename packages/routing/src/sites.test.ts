@@ -99,10 +99,10 @@ describe("Sites", () => {
     await new Promise(setImmediate);
     assert.equal(sites.siteOf(to("a.example")), "mx:mx.example.net");
     time.nowMs += 299_999;
-    sites.prepare([to("a.example")]);
+    assert.equal(sites.prepare([to("a.example")]), undefined);
     assert.equal(answers.length, 1);
     time.nowMs += 1;
-    sites.prepare([to("a.example")]);
+    assert.equal(sites.prepare([to("a.example")]), undefined);
     assert.equal(
       sites.siteOf(to("a.example")),
       "mx:mx.example.net",
@@ -119,7 +119,7 @@ describe("Sites", () => {
     });
     await sites.prepare([to("a.example")]);
     time.nowMs = 300_000;
-    sites.prepare([to("a.example")]);
+    assert.equal(sites.prepare([to("a.example")]), undefined);
     await new Promise(setImmediate);
     assert.equal(answers.length, 0);
     assert.equal(sites.siteOf(to("a.example")), "mx:mx.example.net");
