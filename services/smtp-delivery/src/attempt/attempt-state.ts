@@ -39,6 +39,8 @@ export type Verdict = Trouble & {
   readonly kind: OutcomeKind;
   readonly reply?: string;
   readonly owesReport?: SuccessAction;
+  /** A failure that another server may overcome: it is one only when no server is left. */
+  readonly mayBeOvercome?: boolean;
 };
 
 export type OutcomeRules = {
@@ -86,7 +88,8 @@ export class AttemptState {
     const isSoftBounce = given.kind === "failed" && this.#rules.softBounce;
     const verdict = isSoftBounce ? softened(given) : given;
     const report = this.#describe(recipient, verdict, { isSoftBounce, session });
-    if (verdict.kind === "deferred") this.#deferred.set(recipient.number, report);
+    const isOpen = verdict.kind === "deferred" || verdict.mayBeOvercome === true;
+    if (isOpen) this.#deferred.set(recipient.number, report);
     else this.#settle(this.#filtered(report));
   }
 

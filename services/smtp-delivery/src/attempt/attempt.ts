@@ -397,8 +397,8 @@ class Attempt {
   /** @returns content in place of the stored one; refused: nobody gets it; unreadable: it can't be read now, or ever */
   async #prepare(mail: MailFor): Promise<ChangedContent | "refused" | "unreadable" | undefined> {
     try {
-      await refuseWhatServerCannotTake(this.#state, mail);
-      return this.#isDone ? undefined : await changedContent(this.#state, mail);
+      if (await refuseWhatServerCannotTake(this.#state, mail)) return "refused";
+      return await changedContent(this.#state, mail);
     } catch (contentError) {
       if (!isPostmqError(contentError)) throw contentError;
       applyOwnTrouble(this.#state, { ...nothingSaid, contentError }, mail.onNotice);

@@ -28,19 +28,25 @@ export type MailFor = {
 /** Content in place of the stored one. */
 export type ChangedContent = Extract<OutgoingMail, { readonly kind: "changed" }>;
 
-/** D16, D18, REQUIRETLS: bounced without asking the server. */
+/**
+ * D16, D18: bounced without asking the server. REQUIRETLS: another one is asked first (RFC 8689 §4.2.1).
+ *
+ * @returns whether nobody is left for this server
+ */
 export async function refuseWhatServerCannotTake(
   state: AttemptState,
   mail: MailFor,
-): Promise<void> {
+): Promise<boolean> {
   const { request, session } = mail;
   const { sizeBytes } = request.content;
   const limit = sizeLimit(session.offers);
   const host = shownHost(session.server);
   const unmet = request.envelope.requireTls === true ? requireTlsRefusal(session) : undefined;
   if (unmet !== undefined) {
-    refuse(state, session, state.pending, unmet);
-  } else if (limit !== undefined && sizeBytes > limit) {
+    refuse(state, session, state.pending, { ...unmet, mayBeOvercome: true });
+    return true;
+  }
+  if (limit !== undefined && sizeBytes > limit) {
     const reason = `message size ${sizeBytes} exceeds size limit ${limit} of server ${host}`;
     refuse(state, session, state.pending, { status: enhancedStatus("5.3.4"), reason });
   } else if (!session.offers.has("SMTPUTF8")) {
@@ -49,13 +55,14 @@ export async function refuseWhatServerCannotTake(
     const reason = `SMTPUTF8 is required, but was not offered by host ${host}`;
     refuse(state, session, refused, { status: enhancedStatus("5.6.7"), reason });
   }
+  return state.pending.length === 0;
 }
 
 function refuse(
   state: AttemptState,
   session: SmtpSession,
   recipients: readonly StoredRecipient[],
-  why: Trouble,
+  why: Trouble & { readonly mayBeOvercome?: boolean },
 ): void {
   if (recipients.length > 0) state.isCompleted = true;
   for (const recipient of recipients) state.report(recipient, { ...why, kind: "failed" }, session);

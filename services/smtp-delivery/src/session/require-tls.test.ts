@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
 import { describe, it } from "node:test";
 
+import { FakeSmtpServer, testCertificates } from "@postmq/testing";
+
+import { request, startWorker } from "../delivery.test-support.ts";
 import { mailCommand, parseOffers } from "./mail-commands.ts";
 import { requireTlsRefusal } from "./require-tls.ts";
 import type { TlsFacts } from "./tls-facts.ts";
@@ -44,6 +48,39 @@ describe("REQUIRETLS", () => {
     const asked = mailCommand({ ...facts, envelope: { ...envelope, requireTls: true } }, offering);
     assert.equal(asked, "MAIL FROM:<a@example.com> REQUIRETLS");
     assert.equal(mailCommand({ ...facts, envelope }, offering), "MAIL FROM:<a@example.com>");
+  });
+});
+
+describe("mail that asks for REQUIRETLS", () => {
+  const { cert, key } = testCertificates().make();
+  const known = {
+    POSTMQ_SMTP_TLS_SECURITY_LEVEL: "fingerprint",
+    POSTMQ_SMTP_TLS_FINGERPRINT_CERT_MATCH: new X509Certificate(cert).fingerprint256,
+  };
+  const envelope = { sender: "a@example.com", origin: "smtp", requireTls: true } as const;
+
+  it("goes on to a server that meets it", async () => {
+    await using first = await FakeSmtpServer.start({ tls: { cert, key }, keywords: [] });
+    await using second = await FakeSmtpServer.start({
+      tls: { cert, key },
+      keywords: ["REQUIRETLS"],
+    });
+    await using test = await startWorker(known);
+    const nexthop = `${first.relayhost}, ${second.relayhost}`;
+    await test.serve(request(1, nexthop, { envelope }));
+    assert.deepEqual(test.delivering.shownOutcomes, ["0 sent 2.0.0"]);
+    assert.deepEqual([first.messages.length, second.messages.length], [0, 1]);
+    assert.equal(second.messages[0]?.mailParameters, "REQUIRETLS");
+  });
+
+  it("bounces when no server is left", async () => {
+    await using first = await FakeSmtpServer.start({ tls: { cert, key }, keywords: [] });
+    await using second = await FakeSmtpServer.start({ tls: { cert, key }, keywords: [] });
+    await using test = await startWorker(known);
+    const nexthop = `${first.relayhost}, ${second.relayhost}`;
+    await test.serve(request(1, nexthop, { envelope }));
+    assert.deepEqual(test.delivering.shownOutcomes, ["0 failed 5.7.30"]);
+    assert.deepEqual([first.totalConnections, second.totalConnections], [1, 1]);
   });
 });
 
