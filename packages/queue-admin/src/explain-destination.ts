@@ -237,11 +237,14 @@ function atLimit({ name, report }: MessageDestination): Reason | undefined {
   };
 }
 
+/** Transports without a worker (S18). */
+const servedByScheduler: readonly string[] = ["error", "retry", "discard"];
+
 function waitingTurn(
   { name, destination, report }: MessageDestination,
   { capacity, jobsOut }: SchedulerReport,
 ): Reason {
-  if (destination.transport === "error" || destination.transport === "retry") {
+  if (servedByScheduler.includes(destination.transport)) {
     return {
       cause: "waiting-turn",
       sentence: `The scheduler itself is about to decide on it: ${printable(destination.nexthop)}.`,

@@ -254,6 +254,9 @@ describe("explain, in active", () => {
       answer.details.map(({ cause }) => cause),
       ["destination-dead"],
     );
+    const atSite = { ...beyond, destination: { ...toNear, site: "mx:mx.example" } };
+    const shared = explained(many, { destinations: [far({ dead })], openRequests: [atSite] });
+    assert.equal(shared.destination, "smtp:mx:mx.example");
     const asked = explained(many, {
       destinations: [far({ dead })],
       openRequests: [request("queued", [2000])],

@@ -178,8 +178,8 @@ function mostOf(details: readonly DestinationReason[]): DestinationReason | unde
 
 /** A worker has recipients of it that come after those that were read, so no detail tells of them. */
 function deliveredBeyond(claimed: OpenRequest, details: readonly DestinationReason[]): Answer {
-  const { transport, nexthop } = claimed.destination;
-  const destination = `${transport}:${nexthop}`;
+  const { transport, nexthop, site = nexthop } = claimed.destination;
+  const destination = `${transport}:${site}`;
   const { cause, sentence } = beingDelivered(claimed, printable(destination));
   return { cause, sentence: `${sentence}${othersText(details.length)}`, destination, details };
 }

@@ -62,6 +62,23 @@ function kill(scheduler: Scheduler, domain: string, nowMs = 0): void {
   assert(scheduler.suspensionOf({ transport: "smtp", nexthop: domain }, `smtp:${domain}`));
 }
 
+/** A request for a next hop that counts at a site. */
+function atSite(nexthop: string) {
+  const destination = { transport: "smtp", nexthop, site: "mx:mx.example" };
+  return { ...entry(nexthop), destination, queueName: "smtp:mx:mx.example" };
+}
+
+describe("a site", () => {
+  it("S16 has one window and one job for its next hops, those of one next hop side by side", () => {
+    const scheduler = openScheduler(fixedWindow(1), { sizeOfJob: () => 10 });
+    scheduler.capacity = 10;
+    for (const nexthop of ["a", "b", "c", "a", "b"]) scheduler.enqueue(atSite(nexthop));
+    assert.deepEqual(takeDomains(scheduler, 10), ["a", "a", "b", "b", "c"]);
+    scheduler.enqueue(atSite("d"));
+    assert.deepEqual(takeDomains(scheduler, 10), [], "its one place is taken");
+  });
+});
+
 describe("the scheduler's order", () => {
   it("S19 serves transports in turns", () => {
     const scheduler = openScheduler();

@@ -264,7 +264,8 @@ export class Scheduler {
     this.waiting -= entries.length;
     this.#changed.add(destination);
     transport.settle(destination);
-    return { slot: { destination, isAlone }, entries, isAlone, keepsConnection };
+    const inOrder = byNexthop(entries);
+    return { slot: { destination, isAlone }, entries: inOrder, isAlone, keepsConnection };
   }
 
   #nextTransport(): Transport | undefined {
@@ -557,6 +558,13 @@ export class Scheduler {
   #noteGone(name: string): void {
     if (this.#published.delete(name)) this.#gone.push(name);
   }
+}
+
+/** Requests of a site, those of one next hop together: they can share a connection. */
+function byNexthop(entries: readonly Entry[]): readonly Entry[] {
+  if (entries.length < 3 || entries[0]?.destination.site === undefined) return entries;
+  const groups = Map.groupBy(entries, ({ destination }) => destination.nexthop);
+  return [...groups.values()].flat();
 }
 
 /** A site stands for all its next hops. */

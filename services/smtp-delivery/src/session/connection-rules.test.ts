@@ -20,6 +20,11 @@ describe("where a connection counts", () => {
     assert.equal(rules().nameOf(request(1, "[MX.example.com]:26")), "smtp:[mx.example.com]:26");
   });
 
+  it("S16: at the site of its next hop, if it has one", () => {
+    const destination = { transport: "smtp", nexthop: "far.example", site: "mx:mx.example.com" };
+    assert.equal(rules().nameOf(request(1, "", { destination })), "smtp:mx:mx.example.com");
+  });
+
   it("S16: at the recipient where the recipient limit is 1", () => {
     const { nameOf } = rules({
       POSTMQ_DEFAULT_DESTINATION_RECIPIENT_LIMIT: "1",
