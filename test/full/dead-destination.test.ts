@@ -14,10 +14,10 @@ import type { PostmqSystem } from "@postmq/testing";
 
 import { deliveryLines, isSuspended } from "../support/delivery-log.ts";
 import { addressesAt, assertEachOnce, countCopies, flood } from "../support/flood.ts";
+import { describeRate, measureRate } from "../support/delivery-rate.ts";
 import { GatedSink } from "../support/gated-sink.ts";
 import { Highest, readMetric } from "../support/gauges.ts";
 import { portsOf, startSinks, transportMaps } from "../support/many-destinations.ts";
-import { availableMs } from "../support/processor-time.ts";
 import { probeDepth, waitUntilDrained } from "../support/redis-probe.ts";
 import { describeDelays, quantile, SmallMail } from "../support/small-mail.ts";
 import { SteadyStream } from "../support/steady-stream.ts";
@@ -30,24 +30,6 @@ const phaseWindows = 5;
 const windowSeconds = 3;
 const longestDelayMs = 5000;
 const silentDomain = "silent.example.com";
-
-type Rate = { readonly perSecond: number; readonly perProcessorSecond: number };
-
-function medianOf(rates: readonly Rate[]): Rate {
-  const middle = (values: readonly number[]) =>
-    quantile(
-      values.toSorted((a, b) => a - b),
-      0.5,
-    );
-  return {
-    perSecond: middle(rates.map((rate) => rate.perSecond)),
-    perProcessorSecond: middle(rates.map((rate) => rate.perProcessorSecond)),
-  };
-}
-
-function describeRate({ perSecond, perProcessorSecond }: Rate): string {
-  return `${Math.round(perSecond)} (${Math.round(perProcessorSecond)})`;
-}
 
 /** Messages in active that have requests for it. */
 async function heldFor(system: PostmqSystem, nexthop: string): Promise<number> {
@@ -92,16 +74,7 @@ describe("fault 44: a destination that hangs, with 20 000 messages", () => {
       mostUnderWay: 300,
     });
     const pids = [...system.runs.map(({ pid }) => pid), system.redis.pid, process.pid];
-    const measure = async (): Promise<Rate> => {
-      const windows: Rate[] = [];
-      for (let window = 0; window < phaseWindows; window += 1) {
-        const beforeMs = await availableMs(pids);
-        const count = await stream.count(windowSeconds);
-        const ms = (await availableMs(pids)) - beforeMs;
-        windows.push({ perSecond: count / windowSeconds, perProcessorSecond: (count * 1000) / ms });
-      }
-      return medianOf(windows);
-    };
+    const measure = () => measureRate(stream, { pids, windows: phaseWindows, windowSeconds });
     // From the first phase on, since looking costs something too.
     const held = new Highest(() => heldFor(system, nexthop));
     const active = new Highest(() =>
