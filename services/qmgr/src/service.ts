@@ -36,6 +36,9 @@ export async function startQmgr(context: ServiceContext): Promise<Service> {
   for (const warning of oddSettings(parameters)) log.warning(warning);
   const resolve = await openRouting(parameters, (text) => log.warning(text));
   const sites = openSites(parameters);
+  if (sites === undefined && parameters.destination_grouping === "mx") {
+    log.warning("destination_grouping = mx without DNS: each next hop counts by itself");
+  }
   const routing: RoutingRules = {
     resolve,
     ...(sites === undefined ? {} : { siteOf: (destination) => sites.siteOf(destination) }),
