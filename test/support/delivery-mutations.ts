@@ -164,7 +164,7 @@ export const deliveryMutations: readonly RuleMutation[] = [
   ),
   of(
     "D22",
-    "session/smtp-session",
+    "session/opened-session",
     'const isRequired = policy.level !== "may";',
     "const isRequired = false;",
     ["session/starttls"],

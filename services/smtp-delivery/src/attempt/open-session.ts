@@ -58,8 +58,9 @@ export async function openSession(
   return await open(server, withoutTls(options.wishes), options);
 }
 
-export function withoutTls({ tls: _, ...wishes }: SessionWishes): SessionWishes {
-  return { ...wishes, isMakeshift: true };
+export function withoutTls(wishes: SessionWishes): SessionWishes {
+  const { tls: _, ...others } = wishes;
+  return { ...others, isMakeshift: true };
 }
 
 async function open(

@@ -1,9 +1,8 @@
 /**
- * One SMTP or LMTP conversation with one server: the session is opened, then carries one message after the other.
+ * One SMTP or LMTP session with one server, which carries one message after the other.
  *
- * Opening is greeting, EHLO, STARTTLS with a second EHLO, AUTH: each as the wishes of the destination have it. The
- * transaction knows each reply by its command: one outcome per recipient, whatever happens later (D6, D7). Where
- * the server offers PIPELINING, RSET (on reuse), MAIL, all RCPT and DATA leave in one write. In LMTP each accepted recipient
+ * The transaction knows each reply by its command: one outcome per recipient, whatever happens later (D6, D7). Where the
+ * server offers PIPELINING, RSET (on reuse), MAIL, all RCPT and DATA leave in one write. In LMTP each accepted recipient
  * has a reply of its own after the dot; those that came before a break are facts.
  *
  * Important: the final dot is written in exactly one place, `#sendDot`, and only after the caller's `approveDot` said
@@ -11,57 +10,21 @@
  *
  * Content is written in pieces of 64 KB, each under smtp_data_xfer_timeout.
  *
- * Source: spec D6 to D12, D15, D20, D22, D23, D26, delivery.md §2, §5; RFC 2033; RFC 2920.
+ * Source: spec D6 to D12, D15, D20, D26, delivery.md §2; RFC 2033; RFC 2920.
  */
-import type { Socket } from "node:net";
-
 import type { SmtpReply } from "@postmq/mail-format";
-import type { ConnectionToken } from "@postmq/queue-store";
 
-import { Conversation } from "./conversation.ts";
-import type { Broken, Command, ConversationWishes } from "./conversation.ts";
-import { readEhloReply } from "./ehlo-reply.ts";
-import type { Offers } from "./mail-commands.ts";
+import type { Broken, Command } from "./conversation.ts";
 import { BodyStuffer, dotStuffWhole, finalDot } from "./message-body.ts";
-import { loopRefusal, lostRefusal, refusedBy, temporary, tlsFailure } from "./opening-refusal.ts";
-import type { SessionRefusal } from "./opening-refusal.ts";
-import {
-  brokenReason,
-  endsReuse,
-  isPositive,
-  lostStatus,
-  readReply,
-  softened,
-  turnedAway,
-} from "./reply-verdict.ts";
+import { OpenedSession } from "./opened-session.ts";
+import { endsReuse, isPositive, readReply } from "./reply-verdict.ts";
 import type { Stage } from "./reply-verdict.ts";
-import type { Login } from "./sasl-credentials.ts";
-import { logIn } from "./sasl-login.ts";
-import { shownHost } from "./server-name.ts";
-import type { ServerName } from "./server-name.ts";
-import type { SessionSettings } from "./session-settings.ts";
 
 export { shownHost, shownServer } from "./server-name.ts";
 export type { ServerName } from "./server-name.ts";
-export type { Broken } from "./conversation.ts";
 export type { SessionRefusal } from "./opening-refusal.ts";
+export type { SessionWishes } from "./opened-session.ts";
 export type { SessionSettings } from "./session-settings.ts";
-
-/** What is wanted of a session with this server, besides what holds for all. */
-export type SessionWishes = ConversationWishes & {
-  /** Used if the server offers AUTH. */
-  readonly login?: Login;
-  /** Without TLS since TLS failed (D23): for the mail that has waited for it, and for no other. */
-  readonly isMakeshift?: boolean;
-  /** Where a loop is looked for (D3): with MX hosts on port 25. */
-  readonly self?: {
-    /** Names of this mail system, in lower case. */
-    readonly ownNames: ReadonlySet<string>;
-    readonly nexthop: string;
-    /** No server is preferred to this one. */
-    readonly isBestMx: boolean;
-  };
-};
 
 /** What a transaction needs to know of a message. */
 export type MailToSend = {
@@ -97,28 +60,11 @@ export type Transaction = {
 const wholeBytes = 65_536;
 const pieceBytes = 65_536;
 
-export class SmtpSession extends Conversation {
+export class SmtpSession extends OpenedSession {
   /** Transactions begun, this one included. */
   uses = 0;
-  offers: Offers = new Map();
-  /** What an operator may want to read about the server, as far as the session came. */
-  readonly notices: string[] = [];
-  /** Sessions with different keys are not interchangeable (D27); undefined: nobody logged in. */
-  credentialsKey: string | undefined;
-  readonly #wishes: SessionWishes;
   #needsReset = false;
   #isSpoilt = false;
-
-  constructor(
-    socket: Socket,
-    server: ServerName,
-    settings: SessionSettings,
-    token: ConnectionToken,
-    wishes: SessionWishes = {},
-  ) {
-    super(socket, server, settings, token, wishes);
-    this.#wishes = wishes;
-  }
 
   /** May another transaction go over this connection? */
   get isReusable(): boolean {
@@ -127,139 +73,12 @@ export class SmtpSession extends Conversation {
 
   /** May it carry the next message of the same job? */
   get servesOthers(): boolean {
-    return this.isReusable && this.#wishes.isMakeshift !== true;
+    return this.isReusable && this.wishes.isMakeshift !== true;
   }
 
   /** May it be kept for other jobs? Under TLS that is for the policy to say (D27). */
   get mayBeKept(): boolean {
     return this.servesOthers && (this.tls === undefined || this.tlsPolicy?.mayReuse === true);
-  }
-
-  /** Sessions whose policies have different keys are not interchangeable (D27). */
-  get tlsKey(): string | undefined {
-    return this.#wishes.tls?.key;
-  }
-
-  // ----------------------------------------------------------------------------------- the opening
-
-  /** Greeting, EHLO, TLS and login. @returns undefined when the session stands. */
-  async begin(): Promise<SessionRefusal | undefined> {
-    if (!(await this.meet())) return this.#openingFailed();
-    // nodemailer has the EHLO reply without its first line, which names the server.
-    const raw = this._ehloLines === undefined ? undefined : this.lastServerResponse;
-    const refusal = this.#hear(typeof raw === "string" ? raw : undefined) ?? (await this.#secure());
-    return refusal ?? (await this.#logIn());
-  }
-
-  protected override onGreeting(greeting: string): void {
-    const name = greeting.slice(4).split(/\s/)[0] ?? "";
-    if (this.#wishes.self?.ownNames.has(name.toLowerCase()) !== true) return;
-    this.notices.push(`host ${shownHost(this.server)} greeted me with my own hostname ${name}`);
-  }
-
-  /** @param raw the reply to EHLO; undefined after HELO: nothing is offered */
-  #hear(raw: string | undefined): SessionRefusal | undefined {
-    if (raw === undefined) {
-      this.offers = new Map();
-      return undefined;
-    }
-    const host = shownHost(this.server);
-    const { name, offers, notices } = readEhloReply(
-      raw,
-      this.settings.discardsFor(this.server.address),
-      host,
-    );
-    this.offers = offers;
-    this.notices.push(...notices.filter((notice) => !this.notices.includes(notice)));
-    const { self } = this.#wishes;
-    if (self?.ownNames.has(name.toLowerCase()) !== true) return undefined;
-    this.notices.push(`host ${host} replied to HELO/EHLO with my own hostname ${name}`);
-    return loopRefusal(self.nexthop, self.isBestMx);
-  }
-
-  /** D22: at a required level there is no going on without TLS. */
-  async #secure(): Promise<SessionRefusal | undefined> {
-    const policy = this.tlsPolicy;
-    if (policy === undefined && this.settings.notesTlsOffers && this.offers.has("STARTTLS"))
-      this.notices.push(`Host offered STARTTLS: [${this.server.host}]`);
-    if (policy === undefined || this.tls !== undefined) return undefined;
-    const isRequired = policy.level !== "may";
-    const host = shownHost(this.server);
-    if (!this.offers.has("STARTTLS")) {
-      const reason = `TLS is required, but was not offered by host ${host}`;
-      return isRequired ? temporary("4.7.4", reason) : undefined;
-    }
-    const raw = await this.ask("starttls", "STARTTLS");
-    if (raw === undefined) return this.#openingFailed();
-    const reply = readReply(raw);
-    if (!isPositive(reply)) {
-      if (reply.code === 421) return refusedBy(reply, turnedAway(reply, host, false));
-      const reason = `TLS is required, but host ${host} refused to start TLS: ${reply.text}`;
-      const refusal = { isPermanent: false, status: softened(reply, false), reason };
-      return isRequired ? refusedBy(reply, refusal) : undefined;
-    }
-    return (await this.startTls()) ? await this.#meetAgain() : this.#openingFailed();
-  }
-
-  /** What was offered in plain text does not count any more (RFC 3207 §4.2). */
-  async #meetAgain(): Promise<SessionRefusal | undefined> {
-    this.offers = new Map();
-    const isLmtp = this.protocol === "lmtp";
-    const { heloName } = this.settings;
-    const extended = isLmtp ? "LHLO" : "EHLO";
-    const raw = await this.ask(isLmtp ? "lhlo" : "ehlo", `${extended} ${heloName}`);
-    if (raw === undefined) return this.#openingFailed();
-    const reply = readReply(raw);
-    if (isPositive(reply)) return this.#hear(raw);
-    if (isLmtp || reply.code === 421) return this.#turnedAway(reply);
-    const second = await this.ask("ehlo", `HELO ${heloName}`);
-    if (second === undefined) return this.#openingFailed();
-    const last = readReply(second);
-    return isPositive(last) ? undefined : this.#turnedAway(last);
-  }
-
-  async #logIn(): Promise<SessionRefusal | undefined> {
-    const { login } = this.#wishes;
-    const offered = this.offers.get("AUTH");
-    if (login === undefined || offered === undefined) return undefined;
-    const refusal = await logIn(login, {
-      host: shownHost(this.server),
-      offered,
-      protection: this.#protection,
-      ask: (stage, line) => this.ask(stage, line),
-      lost: () => this.#openingFailed(),
-    });
-    if (refusal === undefined) this.credentialsKey = login.credentials.key;
-    return refusal;
-  }
-
-  get #protection() {
-    if (this.tls === undefined) return "plain";
-    return this.tls.trust === "Verified" ? "verified" : "tls";
-  }
-
-  #turnedAway(reply: SmtpReply): SessionRefusal {
-    const isGreeting = this.at === "greeting";
-    const isPermanent = reply.code >= 500 && !(isGreeting && this.settings.skips5xxGreeting);
-    return refusedBy(reply, turnedAway(reply, shownHost(this.server), isPermanent));
-  }
-
-  #openingFailed(): SessionRefusal {
-    const isOptional = this.tlsPolicy?.level === "may";
-    if (this.isShakingHands) {
-      return tlsFailure("Cannot start TLS: handshake failure", isOptional);
-    }
-    if (this.tlsVerdict?.kind === "refused") {
-      const { status, reason, detail } = this.tlsVerdict;
-      const host = `${shownHost(this.server)}:${this.server.port}`;
-      this.notices.push(`certificate verification failed for ${host}: ${detail}`);
-      return temporary(status, reason);
-    }
-    if (this.lastWords !== undefined) return this.#turnedAway(readReply(this.lastWords));
-    const reason = brokenReason(this.broken?.how ?? "lost", shownHost(this.server), this.at);
-    const refusal = lostRefusal({ isPermanent: false, status: lostStatus, reason });
-    // A session under TLS that breaks is as good a reason to do without it (D23).
-    return { ...refusal, mayTryPlain: isOptional && this.tls !== undefined };
   }
 
   // ------------------------------------------------------------------------------- the transaction
