@@ -80,7 +80,7 @@ export const deliveryMutations: readonly RuleMutation[] = [
     'if (chosenBy === undefined || why.kind === "deferred")',
     "if (true)",
   ),
-  of("D6", "attempt/attempt-state", 'if (verdict.kind === "deferred")', "if (false)", byAttempt),
+  of("D6", "attempt/attempt-state", "if (isOpen)", "if (false)", byAttempt),
   of("D6", "attempt/attempt", "    if (fresh.length > 0) this.#tools.record(fresh);\n", ""),
   of(
     "D7",
