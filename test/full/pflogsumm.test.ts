@@ -1,4 +1,4 @@
-/** A foreign reader of our log, pflogsumm, counts what happened; the ledger of the test's own counts it too. */
+/** Foreign readers of our log: pflogsumm counts what happened, as the ledger of the test does; JSON has the same fields. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
@@ -10,6 +10,7 @@ import {
   submitRaw,
   testIdOf,
   testMail,
+  waitFor,
 } from "@postmq/testing";
 import type { Decide, PostmqSystem, TestMail } from "@postmq/testing";
 
@@ -61,6 +62,39 @@ describe("pflogsumm", () => {
     assert.deepEqual(sorted(summary.bySender), sorted(expected.bySender), summary.text);
     assert.deepEqual(sorted(summary.byRecipient), sorted(expected.byRecipient), summary.text);
     assert.doesNotMatch(summary.text, /no size data|Fatal Errors: [^n]|Panics: [^n]/);
+  });
+});
+
+describe("log_format = json", () => {
+  it("makes an object of every line of every service, with the fields that the text line has", async () => {
+    await using sink = await FakeSmtpServer.start({ decide: moody() });
+    await using system = await startPostmq({
+      parameters: { relayhost: sink.relayhost, log_format: "json" },
+    });
+    const [mail] = await handInOverHttp(system);
+    await handInOverSmtp(system);
+    await waitFor(() => sink.accepted.some(({ sender }) => sender === ""), { timeoutMs: 30_000 });
+    assert.deepEqual(await system.stop(), []);
+    const lines = system.logs.split("\n").filter((line) => line !== "");
+    const events = lines.map((line): Readonly<Record<string, unknown>> => JSON.parse(line));
+    for (const { time, host, program, pid, level } of events) {
+      assert.match(String(time), /^\d{4}-\d\d-\d\dT[\d:.]+Z$/);
+      assert.match(String(program), /^postmq\/[a-z-]+$/);
+      assert.deepEqual([typeof host, typeof pid, typeof level], ["string", "number", "string"]);
+    }
+    const sent = events.find(({ event, to }) => event === "delivery" && to === mail?.to[0]);
+    assert.equal(sent?.["status"], "sent");
+    assert.equal(sent["dsn"], "2.0.0");
+    assert.equal(sent["reason"], "250 2.0.0 Ok: queued");
+    assert.equal(sent["relay"], `127.0.0.1[127.0.0.1]:${sink.port}`);
+    assert.equal(typeof sent["delay"], "number");
+    assert.ok(Array.isArray(sent["delays"]) && sent["delays"].length === 4);
+    const ofIt = events.filter(({ id }) => id === sent["id"]).map(({ event }) => event);
+    const wanted = ["pickup", "message-id", "queue active", "delivery", "removed"];
+    assert.deepEqual(
+      wanted.filter((event) => !ofIt.includes(event)),
+      [],
+    );
   });
 });
 
