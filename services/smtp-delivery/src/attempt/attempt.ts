@@ -46,7 +46,7 @@ import { changedContent, mailToSend, refuseWhatServerCannotTake } from "./mail-t
 import type { ChangedContent, MailFor } from "./mail-to-send.ts";
 import { openSession, withoutTls } from "./open-session.ts";
 import type { OpenAnswer } from "./open-session.ts";
-import { sessionWishes } from "./session-wishes.ts";
+import { serves, sessionWishes } from "./session-wishes.ts";
 import type { SecuritySettings } from "./session-wishes.ts";
 import { successReportFor } from "./success-report.ts";
 import { applyOwnTrouble, applyVerdicts } from "./transaction-verdicts.ts";
@@ -165,7 +165,8 @@ class Attempt {
     const cached = held === undefined ? this.#tools.cache.take(this.#cacheKey) : undefined;
     const session = held ?? cached;
     if (session === undefined) return "next";
-    if (!this.#mayUse(session)) {
+    const { security } = this.#tools.settings;
+    if (!(await serves(session, this.#request.envelope.sender, security))) {
       session.quit();
       return "next";
     }
@@ -173,16 +174,6 @@ class Attempt {
     const course = await this.#converse(session, cached !== undefined);
     if (course === "next") this.#knownServer = session.server;
     return course;
-  }
-
-  /** D27: where logins depend on the sender, a session is for those who log in alike. */
-  #mayUse(session: SmtpSession): boolean {
-    const { logins } = this.#tools.settings.security;
-    if (logins?.dependsOnSender !== true) return true;
-    const { sender } = this.#request.envelope;
-    const { nexthop } = this.#request.destination;
-    const login = logins.find({ sender, host: session.server.host, nexthop });
-    return login?.credentials.key === session.credentialsKey;
   }
 
   get #cacheKey(): string {

@@ -10,7 +10,7 @@ import type { ServerAddress } from "../servers/order-addresses.ts";
 import type { PlannedHop, ServerProtocol } from "../servers/server-plan.ts";
 import type { Logins } from "../session/sasl-credentials.ts";
 import { shownHost } from "../session/smtp-session.ts";
-import type { SessionWishes } from "../session/smtp-session.ts";
+import type { SessionWishes, SmtpSession } from "../session/smtp-session.ts";
 import type { TlsPolicies } from "../tls/tls-policy.ts";
 import type { Trouble } from "./attempt-state.ts";
 
@@ -25,6 +25,25 @@ export type SecuritySettings = {
   /** Names of this mail system, in lower case (D3). */
   readonly ownNames: ReadonlySet<string>;
 };
+
+/**
+ * Whether a session that is there serves mail of this sender: one opened now would be alike (D27).
+ *
+ * Tables, keys and MTA-STS policies change while sessions are kept; and where logins depend on the sender, a session is
+ * for those who log in alike. What is nowhere asked for costs nothing here.
+ */
+export async function serves(
+  session: SmtpSession,
+  sender: string,
+  { tls, logins }: SecuritySettings,
+): Promise<boolean> {
+  if (tls === undefined && logins === undefined) return true;
+  const { nexthop, policyKey, loginKey } = session.openedFor;
+  const policy = await tls?.policyFor(nexthop);
+  if (policy !== undefined && ("kind" in policy || policy.key !== policyKey)) return false;
+  const login = logins?.find({ sender, host: session.server.host, nexthop });
+  return login?.credentials.key === loginKey;
+}
 
 /** @returns the wishes, or why nothing may be sent to this server now */
 export async function sessionWishes(
@@ -48,6 +67,7 @@ export async function sessionWishes(
   }
   const login = settings.logins?.find({ sender, host: server.host, nexthop });
   return {
+    nexthop,
     protocol,
     ...(policy === undefined ? {} : { tls: policy }),
     ...(login === undefined ? {} : { login }),

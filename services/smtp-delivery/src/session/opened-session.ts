@@ -32,6 +32,8 @@ import type { SessionSettings } from "./session-settings.ts";
 
 /** What is wanted of a session with this server, besides what holds for all. */
 export type SessionWishes = ConversationWishes & {
+  /** The item of the next hop list that the server belongs to, as it is written. */
+  readonly nexthop?: string;
   /** Used if the server offers AUTH. */
   readonly login?: Login;
   /** Without TLS since TLS failed (D23): for the mail that has waited for it, and for no other. */
@@ -50,7 +52,7 @@ export class OpenedSession extends Conversation {
   offers: Offers = new Map();
   /** What an operator may want to read about the server, as far as the session came. */
   readonly notices: string[] = [];
-  /** Sessions with different keys are not interchangeable (D27); undefined: nobody logged in. */
+  /** Of those who logged in; undefined: nobody did. */
   credentialsKey: string | undefined;
   protected readonly wishes: SessionWishes;
 
@@ -63,6 +65,12 @@ export class OpenedSession extends Conversation {
   ) {
     super(socket, server, settings, token, wishes);
     this.wishes = wishes;
+  }
+
+  /** What it was opened for: it serves other mail that would have it opened alike (D27). */
+  get openedFor() {
+    const { nexthop = "", tls, login } = this.wishes;
+    return { nexthop, policyKey: tls?.key, loginKey: login?.credentials.key };
   }
 
   /** Greeting, EHLO, TLS and login. @returns undefined when the session stands. */

@@ -1,8 +1,11 @@
 /** Which session carries whose mail: what one message was allowed is not for another (D23, D27). */
 import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, it } from "node:test";
 
-import { FakeSmtpServer, testCertificates } from "@postmq/testing";
+import { FakeSmtpServer, testCertificates, waitFor } from "@postmq/testing";
 import type { StageEvent } from "@postmq/testing";
 
 import { request, startWorker } from "../delivery.test-support.ts";
@@ -82,5 +85,32 @@ describe("a session that is kept", () => {
     await test.serve(request(1, server.relayhost, waited), request(2, server.relayhost));
     const protocols = server.messages.map(({ tls }) => tls?.protocol);
     assert.deepEqual(protocols, [undefined, "TLSv1.3"]);
+  });
+
+  it("D27 serves nobody after the policy of its next hop has changed", async () => {
+    const directory = await mkdtemp(join(tmpdir(), "postmq-policy-"));
+    const table = join(directory, "policy");
+    await using server = await FakeSmtpServer.start({ keywords: ["PIPELINING", "STARTTLS"] });
+    const write = (level: string) => writeFile(table, `${server.relayhost} ${level}\n`);
+    await write("none");
+    try {
+      await using test = await startWorker({
+        POSTMQ_SMTP_TLS_POLICY_MAPS: `texthash:${table}`,
+        POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "100s",
+      });
+      await test.serve(request(1, server.relayhost));
+      await test.serve(request(2, server.relayhost));
+      assert.equal(server.totalConnections, 1);
+      await write("encrypt");
+      let number = 3;
+      // A table is looked at again once a second.
+      await waitFor(async () => {
+        await test.serve(request((number += 1), server.relayhost));
+        return server.totalConnections > 1;
+      });
+      assert.equal(test.delivering.ends.at(-1)?.outcomes[0]?.kind, "deferred");
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 });
