@@ -264,7 +264,7 @@ export const parameterTable = {
   }),
   mail_name: text({
     default: "postmq",
-    readBy: ["smtpd", "pickup", "cleanup", "bounce"],
+    readBy: ["smtpd", "pickup", "cleanup", "bounce", "smtp-delivery"],
     source: 'postconf(5); Departs: "Postfix" there',
     about: "Name of the mail system in the greeting and in Received.",
   }),
@@ -276,7 +276,7 @@ export const parameterTable = {
   }),
   empty_address_recipient: text({
     default: "MAILER-DAEMON",
-    readBy: ["qmgr", "bounce", "showq", "commands"],
+    readBy: ["qmgr", "bounce", "showq", "commands", "smtp-delivery"],
     source: "postconf(5)",
     about: "Stands in for the null address where a recipient is needed.",
   }),
@@ -1384,7 +1384,7 @@ export const parameterTable = {
   double_bounce_sender: text({
     default: "double-bounce",
     form: { pattern: /^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}$/, saying: "a local part" },
-    readBy: ["bounce", "qmgr"],
+    readBy: ["bounce", "qmgr", "smtp-delivery"],
     source: "postconf(5)",
     about: "Local part of the sender of postmaster notices.",
   }),
@@ -1398,8 +1398,8 @@ export const parameterTable = {
     default: "resource, software",
     bounds: noticeClasses.join(", "),
     check: checkNoticeClasses,
-    readBy: ["bounce"],
-    source: "postconf(5); Departs: only bounce, 2bounce and delay have an effect",
+    readBy: ["bounce", "smtp-delivery"],
+    source: "postconf(5); Departs: only bounce, 2bounce, delay and protocol have an effect",
     about: "Events that the postmaster is told of by mail.",
   }),
   bounce_notice_recipient: text({
@@ -1426,9 +1426,9 @@ export const parameterTable = {
   error_notice_recipient: text({
     default: "postmaster",
     form: noticeRecipientForm,
-    readBy: [],
+    readBy: ["smtp-delivery"],
     source: "postconf(5)",
-    about: "Who gets transcripts of sessions (classes data, policy, protocol, resource, software).",
+    about: "Who gets transcripts of sessions (class protocol).",
   }),
   enable_threaded_bounces: yesNo({
     default: "no",

@@ -98,6 +98,47 @@ const onRedis = (test: (under: StoreUnderTest) => Promise<void>) => () =>
 
 describe("the delivery daemon", () => {
   it(
+    "D9 tells the postmaster of a server that spoke out of turn, with what was said, where that is wanted",
+    onRedis(async ({ store }) => {
+      await using server = await FakeSmtpServer.start({
+        decide: ({ stage }) => (stage === "rcpt" ? { reply: "500 what" } : undefined),
+      });
+      await using daemon = await runDelivery(store, {
+        POSTMQ_NOTIFY_CLASSES: "protocol",
+        POSTMQ_MYORIGIN: "example.org",
+      });
+      const { id, name, scheduling } = await dispatchOne(store, server.relayhost);
+      await scheduling.ringDelivery({ requests: [name], keepsConnection: false, isAlone: false });
+      await ended(scheduling);
+      const [notice] = await waitFor(async () => {
+        const { messages } = await store.looking().list("incoming", { limit: 10 });
+        return messages.length > 0 ? messages : undefined;
+      });
+      assert.equal(notice?.envelope.sender, "double-bounce@example.org");
+      assert.deepEqual(
+        notice.recipients.map(({ address }) => address),
+        ["postmaster@example.org"],
+      );
+      const chunks = await Array.fromAsync(
+        store.looking().readContent({
+          contentId: notice.id,
+          sizeBytes: notice.sizeBytes,
+          chunks: 1,
+        }),
+      );
+      const text = Buffer.concat(chunks).toString();
+      assert.match(text, /^Auto-Submitted: auto-generated\r$/m);
+      assert.match(
+        text,
+        / Out: EHLO mx\.example\.com\r\n In: {2}250[\s\S]* Out: RCPT TO:<user@example\.net>/,
+      );
+      assert.match(text, / In: {2}500 what/);
+      assert.ok(!daemon.lines.some((line) => line.includes("warning")), daemon.lines.join("\n"));
+      assert.notEqual(notice.id, id);
+    }),
+  );
+
+  it(
     "delivers a request that is rung, records the outcome and logs it",
     onRedis(async ({ store }) => {
       await using server = await FakeSmtpServer.start();

@@ -10,6 +10,7 @@ import type { DeliveryBell } from "@postmq/queue-store";
 import { AlonePlaces } from "./job/alone.ts";
 import { attemptRecorder } from "./job/attempt-log.ts";
 import { DeliveryWorker } from "./job/delivery-worker.ts";
+import { openProtocolNotices } from "./job/protocol-notice.ts";
 import { restoreHeldOutcomes } from "./job/held-outcomes.ts";
 import { openAttemptSettings } from "./settings.ts";
 
@@ -31,10 +32,12 @@ export async function startSmtpDelivery(context: ServiceContext): Promise<Servic
     onWarning: (text) => log.warning(text),
     onInfo: (text) => log.info(text),
   });
+  const protocolNotices = openProtocolNotices(parameters, store, (text) => log.warning(text));
   const worker = new DeliveryWorker({
     parameters,
     delivering,
     settings,
+    ...(protocolNotices === undefined ? {} : { protocolNotices }),
     log,
     draining: signal,
     nowMs: () => store.clock.nowMs(),

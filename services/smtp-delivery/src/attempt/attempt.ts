@@ -82,6 +82,8 @@ export type AttemptTools = {
   readonly approveDot: () => Promise<boolean>;
   /** Sends final outcomes on their way while the attempt goes on. */
   readonly record: (outcomes: readonly RecipientOutcome[]) => void;
+  /** The server spoke out of turn (D9); undefined: nobody wants to know. */
+  readonly onProtocolError: ((session: SmtpSession) => void) | undefined;
   /** Something that an operator may want to see, about this message. */
   readonly onNotice: (level: "info" | "warning", text: string) => void;
 };
@@ -316,6 +318,7 @@ class Attempt {
         this.#crowd();
         return "over";
       case "refused":
+        this.#noteProtocolError(opened.session);
         this.#applyRefusal(opened.isLoop ? this.#ownMistake(opened, chosenBy) : opened);
         return this.#isDone ? "over" : "next";
       case "open": {
@@ -381,6 +384,7 @@ class Attempt {
       if (transaction.broken?.stage === "dot" && !this.#isDone) return "over";
     }
     this.#sessions += 1;
+    this.#noteProtocolError(session);
     this.#keep(session);
     return this.#isDone ? "over" : "next";
   }
@@ -412,6 +416,10 @@ class Attempt {
       confirmsDelay: confirmDelayCleared && this.#request.wasWarned,
     });
   };
+
+  #noteProtocolError(session: SmtpSession | undefined): void {
+    if (session?.hasProtocolError === true) this.#tools.onProtocolError?.(session);
+  }
 
   /** The first session that is still good is kept for the next message; others are ended. */
   #keep(session: SmtpSession): void {

@@ -17,6 +17,7 @@ import { exitCodes } from "@postmq/vocabulary";
 import { aliveIntervalMs, parseRequestName } from "./alone.ts";
 import { attemptRecorder } from "./attempt-log.ts";
 import { DeliveryWorker } from "./delivery-worker.ts";
+import { openProtocolNotices } from "./protocol-notice.ts";
 import { openAttemptSettings } from "../settings.ts";
 
 const name = parseRequestName(process.argv[2] ?? "");
@@ -78,10 +79,12 @@ const settings = await openAttemptSettings(parameters, {
   onWarning: (text) => log.warning(text),
   onInfo: (text) => log.info(text),
 });
+const protocolNotices = openProtocolNotices(parameters, store, (text) => log.warning(text));
 const worker = new DeliveryWorker({
   parameters,
   delivering: await store.delivering({ concurrency: 1 }),
   settings,
+  ...(protocolNotices === undefined ? {} : { protocolNotices }),
   log,
   draining: draining.signal,
   nowMs: () => store.clock.nowMs(),

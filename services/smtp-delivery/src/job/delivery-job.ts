@@ -19,6 +19,7 @@ import type { AttemptResult, AttemptSettings } from "../attempt/attempt.ts";
 import type { ConnectionCache } from "../session/connection-cache.ts";
 import type { ConnectionRules } from "../session/connection-rules.ts";
 import { mayTryNext } from "./job-budget.ts";
+import type { ProtocolNotices } from "./protocol-notice.ts";
 import type { SmtpSession } from "../session/smtp-session.ts";
 
 export type JobTools = {
@@ -29,6 +30,8 @@ export type JobTools = {
   readonly connectionRules: ConnectionRules;
   readonly settings: AttemptSettings;
   readonly cache: ConnectionCache;
+  /** undefined: notify_classes has no protocol (D9). */
+  readonly protocolNotices: ProtocolNotices | undefined;
   /** Minds an attempt until it is over. */
   readonly watch: (name: RequestName) => Disposable;
   /** Fires when no further request may be tried. */
@@ -129,6 +132,7 @@ export class DeliveryJob {
       takeToken: () => delivering.connections.take({ name: countsAt, limit, signal: draining }),
       keepsIdle: connectionRules.keeps(destination.nexthop, this.#keepsConnection),
       approveDot: () => this.#approveDot(name),
+      onProtocolError: this.#tools.protocolNotices && this.#noteProtocolError,
       record: (outcomes: readonly RecipientOutcome[]) =>
         void this.#ends.push(delivering.record(name, outcomes)),
       onNotice: (level: "info" | "warning", text: string) => onNotice(level, text, name),
@@ -173,6 +177,11 @@ export class DeliveryJob {
     this.#revocable = undefined;
     return true;
   }
+
+  readonly #noteProtocolError = ({ server, transcript }: SmtpSession): void => {
+    const noted = this.#tools.protocolNotices?.(server, transcript?.lines ?? []);
+    if (noted !== undefined) this.#ends.push(noted);
+  };
 
   #takeHeld(key: string): SmtpSession | undefined {
     const held = this.#held;

@@ -24,6 +24,7 @@ import type { JobTools } from "./delivery-job.ts";
 import { writeHeldOutcomes } from "./held-outcomes.ts";
 import type { AttemptSettings } from "../attempt/attempt.ts";
 import { cacheSettings } from "../settings.ts";
+import type { ProtocolNotices } from "./protocol-notice.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 /** Deliveries in flight may take this long to end after SIGTERM; service-kit ends the process 5 s later. */
@@ -36,6 +37,7 @@ export type WorkerParts = {
   readonly parameters: Parameters;
   readonly delivering: Delivering;
   readonly settings: AttemptSettings;
+  readonly protocolNotices?: ProtocolNotices;
   readonly log: Log;
   readonly draining: AbortSignal;
   readonly nowMs: () => number;
@@ -75,6 +77,7 @@ export class DeliveryWorker {
           holdsFacts: () => delivering.unwritten().length > 0,
         }),
       settings: parts.settings,
+      protocolNotices: parts.protocolNotices,
       cache: this.cache,
       draining: parts.draining,
       onAttempt: parts.onAttempt,

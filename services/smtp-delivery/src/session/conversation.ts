@@ -26,6 +26,7 @@ import type { ServerName } from "./server-name.ts";
 import type { SessionSettings } from "./session-settings.ts";
 import { tlsFacts } from "./tls-facts.ts";
 import type { TlsFacts } from "./tls-facts.ts";
+import { Transcript } from "./transcript.ts";
 
 /** How a conversation with one server is to be held, besides what holds for all. */
 export type ConversationWishes = {
@@ -86,6 +87,8 @@ export class Conversation extends Connection {
   tls: TlsFacts | undefined;
   /** What came of the handshake. */
   tlsVerdict: TlsVerdict | undefined;
+  /** Kept where the postmaster is told of protocol errors (D9). */
+  readonly transcript: Transcript | undefined;
   /** Told when the conversation ends while nobody uses it. */
   onEnd: (() => void) | undefined;
   protected readonly settings: SessionSettings;
@@ -132,6 +135,7 @@ export class Conversation extends Connection {
     this.protocol = wishes.protocol ?? "smtp";
     this.connectedAtMs = performance.now();
     this.settings = settings;
+    this.transcript = settings.keepsTranscripts ? new Transcript() : undefined;
     this.tlsPolicy = tlsPolicy;
     this.wire = socket;
     this.#isTlsImplicit = isTlsImplicit;
@@ -199,6 +203,12 @@ export class Conversation extends Connection {
   #isToSayEhlo(greeting: string): boolean {
     const { saysEhlo } = this.settings;
     return saysEhlo === "always" || (saysEhlo === "to ESMTP" && /\sESMTP\b/i.test(greeting));
+  }
+
+  /** EHLO and HELO of the first greeting are nodemailer's. */
+  override _sendCommand(line: string): void {
+    this.transcript?.out(line);
+    super._sendCommand(line);
   }
 
   /** For whoever wants to look at it. */
@@ -273,6 +283,7 @@ export class Conversation extends Connection {
       this.onBroken = finish;
       this._responseActions.push(finish);
       this.arm(stage);
+      this.transcript?.out(line);
       this.wire.write(`${line}\r\n`);
     });
   }
@@ -301,12 +312,14 @@ export class Conversation extends Connection {
         batch += `${line}\r\n`;
       }
       this.arm(first.stage);
+      this.transcript?.out(batch);
       this.wire.write(batch);
     });
   }
 
   /** A server that floods us with replies nobody asked for must not fill our memory. */
   override _onData(chunk: Buffer): void {
+    this.transcript?.in(chunk.toString("utf8", 0, largestReplyBytes));
     super._onData(chunk);
     if (this._responseQueue.length > mostUnreadReplies) this.drop();
   }

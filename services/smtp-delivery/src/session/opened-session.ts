@@ -18,6 +18,7 @@ import { loopRefusal, lostRefusal, refusedBy, temporary, tlsFailure } from "./op
 import type { SessionRefusal } from "./opening-refusal.ts";
 import {
   brokenReason,
+  endsReuse,
   isPositive,
   lostStatus,
   readReply,
@@ -52,6 +53,8 @@ export class OpenedSession extends Conversation {
   offers: Offers = new Map();
   /** What an operator may want to read about the server, as far as the session came. */
   readonly notices: string[] = [];
+  /** It said what nobody says in SMTP: it is not used again, and the postmaster may want to know (D9). */
+  hasProtocolError = false;
   /** Of those who logged in; undefined: nobody did. */
   credentialsKey: string | undefined;
   protected readonly wishes: SessionWishes;
@@ -170,6 +173,7 @@ export class OpenedSession extends Conversation {
   }
 
   #turnedAway(reply: SmtpReply): SessionRefusal {
+    this.hasProtocolError ||= endsReuse(reply);
     const isGreeting = this.at === "greeting";
     const isPermanent = reply.code >= 500 && !(isGreeting && this.settings.skips5xxGreeting);
     return refusedBy(reply, turnedAway(reply, shownHost(this.server), isPermanent));

@@ -22,6 +22,8 @@ export type SessionSettings = {
   /** Who is greeted with EHLO rather than HELO; never: no extension is used. */
   readonly saysEhlo: "always" | "to ESMTP" | "never";
   readonly awaitsQuitReply: boolean;
+  /** For notices about protocol errors (D9). */
+  readonly keepsTranscripts: boolean;
   /** An offer of STARTTLS that is not taken, since no TLS is wanted, is told of. */
   readonly notesTlsOffers: boolean;
   /** @param address of the server */
@@ -52,9 +54,15 @@ export function sessionSettings(
     },
     saysEhlo: saysEhlo(parameters),
     awaitsQuitReply: !parameters.smtp_skip_quit_response,
+    keepsTranscripts: wantsTranscripts(parameters),
     notesTlsOffers: parameters.smtp_tls_note_starttls_offer,
     discardsFor,
   };
+}
+
+/** The postmaster is told of protocol errors (D9). */
+export function wantsTranscripts({ notify_classes: classes }: Parameters): boolean {
+  return classes.some((name) => name.toLowerCase() === "protocol");
 }
 
 function saysEhlo(parameters: Parameters): SessionSettings["saysEhlo"] {

@@ -68,7 +68,9 @@ export class SmtpSession extends OpenedSession {
 
   /** May another transaction go over this connection? */
   get isReusable(): boolean {
-    return !this.#isSpoilt && this.broken === undefined && !this.destroyed;
+    return (
+      !this.#isSpoilt && !this.hasProtocolError && this.broken === undefined && !this.destroyed
+    );
   }
 
   /** May it carry the next message of the same job? */
@@ -279,7 +281,7 @@ export class SmtpSession extends OpenedSession {
       if (isLmtp && rcpt !== undefined && isPositive(rcpt)) accepted += 1;
       return verdictOf(replies, index, body.replies[isLmtp ? accepted : 0]);
     });
-    this.#isSpoilt ||= verdicts.some(
+    this.hasProtocolError ||= verdicts.some(
       (verdict) => verdict.kind === "refused" && endsReuse(verdict.reply),
     );
     const hasOwnTrouble = body.isDotRefused || body.contentError !== undefined;
