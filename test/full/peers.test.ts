@@ -8,6 +8,7 @@ import { after, before, describe, it } from "node:test";
 
 import {
   Ledger,
+  ownRootDenied,
   readReport,
   SmtpClient,
   startPostmq,
@@ -41,6 +42,11 @@ const peers = {
 } as const;
 type PeerDomain = keyof typeof peers;
 
+/** Mail systems that want fixed places run only where a process may have a file system of its own. */
+const denied = ownRootDenied();
+const needsOwnRoot: readonly string[] = ["exim.example.com", "opensmtpd.example.com"];
+const inOwnRoot = { skip: denied ?? false };
+
 describe("a foreign next hop", () => {
   const stack = new AsyncDisposableStack();
   const running = new Map<string, ForeignPeer>();
@@ -48,6 +54,7 @@ describe("a foreign next hop", () => {
 
   before(async () => {
     for (const [domain, start] of Object.entries(peers)) {
+      if (denied !== undefined && needsOwnRoot.includes(domain)) continue;
       running.set(domain, stack.use(await start()));
     }
     const ports = new Map([...running].map(([domain, { port }]) => [domain, port]));
@@ -100,7 +107,7 @@ describe("a foreign next hop", () => {
     ]);
   });
 
-  it("takes everything once and unchanged: Exim", async () => {
+  it("takes everything once and unchanged: Exim", inOwnRoot, async () => {
     const write = writer("exim.example.com");
     await relayUnchanged("exim.example.com", [
       ...plainMail(write),
@@ -110,7 +117,7 @@ describe("a foreign next hop", () => {
     ]);
   });
 
-  it("takes everything once and unchanged: OpenSMTPD", async () => {
+  it("takes everything once and unchanged: OpenSMTPD", inOwnRoot, async () => {
     const write = writer("opensmtpd.example.com");
     await relayUnchanged("opensmtpd.example.com", [
       ...plainMail(write),

@@ -23,7 +23,7 @@ export {
 export type { DumpedMessage, SinkOptions, SourceOptions } from "./postfix-tools.ts";
 export { PostmqSystem, ServiceProcess, startPostmq } from "./postmq-system.ts";
 export type { PostmqOptions } from "./postmq-system.ts";
-export { OwnRoot, ownRootObstacle, startInOwnRoot } from "./own-root.ts";
+export { OwnRoot, ownRootDenied, ownRootObstacle, startInOwnRoot } from "./own-root.ts";
 export type { OwnRootOptions } from "./own-root.ts";
 export { postfixObstacle, PrivatePostfix } from "./private-postfix.ts";
 export { RedisServer, startRedis } from "./redis-server.ts";

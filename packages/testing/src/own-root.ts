@@ -5,6 +5,7 @@
  * Here each gets its places without this machine seeing any of it: an overlay in a mount namespace, gone with its last
  * process. The network stays this machine's. It needs root. Source: unshare(1), mount(8) overlay.
  */
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -28,14 +29,30 @@ export type OwnRootOptions = {
   readonly prepare?: readonly string[];
 };
 
-/** Why no such daemon can be run here, or undefined. */
+/** What is missing for such a daemon, or undefined. */
 export function ownRootObstacle(peer: string): string | undefined {
   if (!existsSync(join(unpacked, peer)))
     return `${peer} is not there (scripts/setup --peers gets it)`;
-  if (!existsSync(unshare)) return "util-linux's unshare is not installed";
-  if (process.getuid?.() !== 0) return "a file system of its own needs root";
-  return undefined;
+  return existsSync(unshare) ? undefined : "util-linux's unshare is not installed";
 }
+
+/** Why this machine gives nobody a file system of his own, whatever is installed; or undefined. */
+export function ownRootDenied(): string | undefined {
+  if (process.getuid?.() !== 0) return "a file system of its own needs root";
+  const { status, stderr } = spawnSync(
+    unshare,
+    ["--mount", "--pid", "--fork", "sh", "-ec", tryToLayOver],
+    { encoding: "utf8" },
+  );
+  return status === 0 ? undefined : `no overlay in a mount namespace: ${stderr.trim()}`;
+}
+
+const tryToLayOver = `
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/up /mnt/work /mnt/root
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work /mnt/root
+mount -t proc proc /mnt/root/proc
+`;
 
 /** A daemon that has its own root, and all that it started. */
 export class OwnRoot implements AsyncDisposable {
