@@ -101,10 +101,10 @@ describe("no path sends twice without cause", () => {
     await waitFor(() => stops.every(({ isReached }) => isReached), {
       timeoutMs: 30_000,
       describe: () =>
-        `${stops
+        stops
           .filter((stop) => !stop.isReached)
           .map(({ step }) => step)
-          .join()}`,
+          .join(),
     });
     // At QUIT the outcome is on its way to Redis; what dies there is dead before or after that.
     await waitFor(async () => {

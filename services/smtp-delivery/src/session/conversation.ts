@@ -196,7 +196,7 @@ export class Conversation extends Connection {
     this.arm(this.protocol === "lmtp" ? "lhlo" : "ehlo");
     if (this.protocol === "lmtp" || this.#isToSayEhlo(reply)) return super._actionGreeting(reply);
     this._clearPhase();
-    this._responseActions.push(this._actionHELO);
+    this._responseActions.push((reply) => this._actionHELO(reply));
     this._sendCommand(`HELO ${this.settings.heloName}`);
   }
 

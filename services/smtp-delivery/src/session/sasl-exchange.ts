@@ -68,7 +68,10 @@ export class Credentials {
       .filter((secret) => secret !== "");
     // The longest first: it may hold another one.
     secrets.sort((one, other) => other.length - one.length);
-    return text.replaceAll(new RegExp(secrets.map(RegExp.escape).join("|"), "g"), "[secret]");
+    return text.replaceAll(
+      new RegExp(secrets.map((secret) => RegExp.escape(secret)).join("|"), "g"),
+      "[secret]",
+    );
   }
 }
 
