@@ -23,7 +23,7 @@ export function siteOfHosts(nexthop: string, hosts: readonly string[]): string |
   return site === undefined || mx === undefined || mx.port === "" ? site : `${site}:${mx.port}`;
 }
 
-/** `mx:aspmx.l.google.com~d0c8f2a1`: the shortest host name, then a digest of the set if it has more than one. */
+/** `mx:aspmx.l.google.com~<32 hexadecimal digits>`: the shortest host name, then a digest of the set if it has more than one. */
 export function siteName(hosts: readonly string[]): string | undefined {
   const names = [...new Set(hosts.map(hostName))].filter((name) => name !== "").toSorted();
   const first = names.reduce(
@@ -40,8 +40,9 @@ function hostName(host: string): string {
   return domainToASCII(name) || name;
 }
 
+/** 128 bits: whoever can find another set with the same digest could speak ill of a site that is not theirs. */
 function digest(names: readonly string[]): string {
-  return createHash("sha256").update(names.join("\n")).digest("hex").slice(0, 8);
+  return createHash("sha256").update(names.join("\n")).digest("hex").slice(0, 32);
 }
 
 export type MxDomain = {

@@ -417,8 +417,10 @@ class Attempt {
     });
   };
 
+  /** Not for a notice itself, nor for a report: the postmaster may be behind that very server (D28). */
   #noteProtocolError(session: SmtpSession | undefined): void {
-    if (session?.hasProtocolError === true) this.#tools.onProtocolError?.(session);
+    if (session?.hasProtocolError !== true || this.#request.envelope.origin === "bounce") return;
+    this.#tools.onProtocolError?.(session);
   }
 
   /** The first session that is still good is kept for the next message; others are ended. */

@@ -4,6 +4,8 @@
  * Only where notify_classes has `protocol`. It comes from double-bounce, so that its own failure is told to nobody. What
  * can't be stored is logged and lost, as with any notice that nobody is owed.
  *
+ * Departs: of one address a process tells once a minute at most (Postfix: for each session).
+ *
  * Source: spec D9, D28; postconf(5) notify_classes, error_notice_recipient; Postfix src/smtp/smtp_chat.c smtp_chat_notify.
  */
 import type { Parameters } from "@postmq/config";
@@ -17,6 +19,9 @@ import { wantsTranscripts } from "../session/session-settings.ts";
 
 export type ProtocolNotices = (server: ServerName, transcript: readonly string[]) => Promise<void>;
 
+const quietMs = 60_000;
+const mostRemembered = 1_000;
+
 /** undefined: notify_classes has no protocol. */
 export function openProtocolNotices(
   parameters: Parameters,
@@ -28,7 +33,12 @@ export function openProtocolNotices(
   const completed = (address: string) =>
     address.includes("@") ? address : `${address}@${parameters.myorigin}`;
   const recipient = completed(parameters.error_notice_recipient);
+  const toldMs = new Map<string, number>();
   return async (server, transcript) => {
+    const nowMs = performance.now();
+    if (nowMs - (toldMs.get(server.address) ?? -quietMs) < quietMs) return;
+    if (toldMs.size >= mostRemembered) toldMs.clear();
+    toldMs.set(server.address, nowMs);
     const id = intake.newId();
     const lines = [
       `From: Mail Delivery System <${completed(parameters.empty_address_recipient)}>`,

@@ -283,7 +283,8 @@ export class Conversation extends Connection {
       this.onBroken = finish;
       this._responseActions.push(finish);
       this.arm(stage);
-      this.transcript?.out(line);
+      if (stage === "auth") this.transcript?.outSecret(line);
+      else this.transcript?.out(line);
       this.wire.write(`${line}\r\n`);
     });
   }
@@ -319,9 +320,15 @@ export class Conversation extends Connection {
 
   /** A server that floods us with replies nobody asked for must not fill our memory. */
   override _onData(chunk: Buffer): void {
-    this.transcript?.in(chunk.toString("utf8", 0, largestReplyBytes));
+    if (this.transcript !== undefined) this.#noteReply(chunk.toString("utf8", 0, largestReplyBytes));
     super._onData(chunk);
     if (this._responseQueue.length > mostUnreadReplies) this.drop();
+  }
+
+  /** What comes between the first line of a login and the next command is the login's, in whatever pieces. */
+  #noteReply(text: string): void {
+    if (this.at === "auth") this.transcript?.inSecret(text);
+    else this.transcript?.in(text);
   }
 
   // -------------------------------------------------------------------------------- time and breakage

@@ -18,21 +18,18 @@ describe("a transcript", () => {
     ]);
   });
 
-  it("security 14: tells no secret, in whichever step it is sent", () => {
+  it("security 14: tells of a login the mechanism and codes alone", () => {
     const transcript = new Transcript();
-    transcript.out("AUTH PLAIN c2VjcmV0");
-    transcript.in("535 no");
-    transcript.out("AUTH LOGIN");
-    transcript.in("334 VXNlcm5hbWU6");
-    transcript.out("c2VjcmV0");
-    transcript.in("334 UGFzc3dvcmQ6");
-    transcript.out("c2VjcmV0");
-    transcript.in("235 ok");
-    transcript.out("MAIL FROM:<>");
-    const text = transcript.lines.join("\n");
-    assert.doesNotMatch(text, /c2VjcmV0/);
-    assert.match(text, /AUTH PLAIN \(hidden\)/);
-    assert.match(text, /MAIL FROM:<>$/);
+    transcript.outSecret("AUTH PLAIN c2VjcmV0");
+    transcript.inSecret("535 c2VjcmV0 is wrong");
+    transcript.outSecret("c2VjcmV0");
+    transcript.inSecret("334 c2VjcmV0");
+    assert.deepEqual(transcript.lines, [
+      " Out: AUTH PLAIN (hidden)",
+      " In:  535 (hidden)",
+      " Out:  (hidden)",
+      " In:  334 (hidden)",
+    ]);
   });
 
   it("is bounded, and keeps the end", () => {
@@ -41,6 +38,6 @@ describe("a transcript", () => {
     assert.equal(transcript.lines.length, 301);
     assert.equal(transcript.lines.at(-1), " In:  250 999");
     transcript.in("x".repeat(100_000));
-    assert.ok((transcript.lines.at(-1)?.length ?? 0) <= 1_000);
+    assert.ok((transcript.lines.at(-1)?.length ?? 0) <= 240);
   });
 });

@@ -1,34 +1,39 @@
 /**
  * What was said in a session, for the postmaster: kept only where notices of protocol errors are wanted.
  *
- * Content is not in it, and neither is what follows AUTH. Its size is bounded: the end of a long session is what tells.
+ * Content is not in it. Of a login there are the mechanism and the codes of the replies, and nothing else: whoever sends or
+ * receives says that it is one, nothing is guessed from what a server sends. Its size is bounded: the end of a long
+ * session is what tells.
  *
- * Source: spec D9; postconf(5) notify_classes "protocol"; Postfix src/smtp/smtp_chat.c.
+ * Source: spec D9; security.md 14; postconf(5) notify_classes "protocol"; Postfix src/smtp/smtp_chat.c.
  */
 
 const mostLines = 300;
-const longestLine = 1_000;
+/** In bytes of UTF-8, with what stands before it, no line of mail may pass 998. */
+const longestLine = 240;
 
 export class Transcript {
   readonly #lines: string[] = [];
-  #isLoggingIn = false;
   #lost = 0;
 
   /** Commands, one or several, as they are written. */
   out(text: string): void {
-    for (const line of linesOf(text)) {
-      if (/^AUTH\b/i.test(line)) this.#isLoggingIn = true;
-      this.#add(
-        ` Out: ${this.#isLoggingIn ? line.replace(/^(AUTH \S+)?.*/i, "$1 (hidden)") : line}`,
-      );
-    }
+    for (const line of linesOf(text)) this.#add(` Out: ${line}`);
   }
 
-  /** A reply as it came. */
+  /** A reply, or a piece of one. */
   in(text: string): void {
     for (const line of linesOf(text)) this.#add(` In:  ${line}`);
-    // 334 asks for more of the secret.
-    if (!text.startsWith("334")) this.#isLoggingIn = false;
+  }
+
+  /** A line of a login. */
+  outSecret(line: string): void {
+    this.#add(` Out: ${/^AUTH [A-Z0-9-]{1,20}/.exec(line)?.[0] ?? ""} (hidden)`);
+  }
+
+  /** A reply while a login is under way: it may repeat the secret. */
+  inSecret(text: string): void {
+    this.#add(` In:  ${/^\d{3}/.exec(text)?.[0] ?? ""} (hidden)`);
   }
 
   /** Lines without ends, oldest first. */
