@@ -22,6 +22,22 @@ describe("parseReplyText", () => {
     assert.deepEqual(parseReplyText("250"), { code: 250, text: "250" });
   });
 
+  it("D7 takes code and status from the last line where lines disagree, as Postfix does", () => {
+    const refused = "250-queued?\r\n550 5.7.1 spam\r\n";
+    const text = "250-queued? 550 5.7.1 spam";
+    assert.deepEqual(parseReplyText(refused), { code: 550, status: "5.7.1", text });
+    const accepted = "550-5.7.1 spam\n250 no";
+    assert.deepEqual(parseReplyText(accepted), { code: 250, text: "550-5.7.1 spam 250 no" });
+    const long = `250-${"x".repeat(10_000)}\n550 5.7.1 spam`;
+    assert.equal(parseReplyText(long)?.code, 550);
+    assert.equal(parseReplyText("250-queued\nwhatever"), undefined);
+  });
+
+  it("D7 knows no code that goes on after three digits", () => {
+    for (const text of ["2500 x", "250spam", "250.", "250-queued\n2500"])
+      assert.equal(parseReplyText(text), undefined, text);
+  });
+
   it("leaves no control character, and bounds the length", () => {
     assert.equal(parseReplyText("550 a\u001B[31m\0b")?.text, "550 a?[31m?b");
     assert.equal(parseReplyText(`550 ${"x".repeat(100_000)}`)?.text.length, 2048);

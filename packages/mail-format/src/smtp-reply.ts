@@ -1,4 +1,4 @@
-/** What an SMTP server said. Source: RFC 5321 §4.2; RFC 2034 §4. */
+/** What an SMTP server said. Source: spec D7; RFC 5321 §4.2; RFC 2034 §4; Postfix src/smtp/smtp_chat.c smtp_chat_resp. */
 import { parseEnhancedStatus } from "@postmq/vocabulary";
 import type { EnhancedStatus } from "@postmq/vocabulary";
 
@@ -13,16 +13,22 @@ export type SmtpReply = {
 /** Longest text that is kept of a reply: a server must not fill our logs and records. */
 const longestText = 2048;
 
-/** A reply as it was received, of one or more lines. undefined: it does not start with a code from 200 to 599. */
+/**
+ * A reply as it was received, of one or more lines.
+ *
+ * Where its lines disagree, the last one counts, as in Postfix: lines before it are text, whatever code they carry. A code
+ * ends with a blank, a dash or the line. undefined: the last line starts with no code from 200 to 599.
+ */
 export function parseReplyText(reply: string): SmtpReply | undefined {
+  const last = reply.slice(reply.trimEnd().lastIndexOf("\n") + 1).trimStart();
+  const match = /^([2-5]\d\d)(?=[\s-]|$)(?:[ -]+([245]\.\d{1,3}\.\d{1,3})(?=\s|$))?/.exec(last);
+  if (match === null) return undefined;
   const text = reply
     .slice(0, longestText)
     .trim()
     .replaceAll(/\s*\r?\n\s*/g, " ")
     .replaceAll(/\p{Cc}/gu, "?");
-  const match = /^([2-5]\d\d)(?:[ -]+([245]\.\d{1,3}\.\d{1,3})(?=\s|$))?/.exec(text);
-  if (match === null) return undefined;
   const code = Number(match[1]);
-  const status = match[2]?.startsWith(text.charAt(0)) ? parseEnhancedStatus(match[2]) : undefined;
+  const status = match[2]?.startsWith(last.charAt(0)) ? parseEnhancedStatus(match[2]) : undefined;
   return status === undefined ? { code, text } : { code, status, text };
 }
