@@ -66,6 +66,27 @@ describe("envelope commands", () => {
       assert.equal(sizeLimit(parseOffers([line])), undefined, line);
   });
 
+  it("security 3: leaves out an ORCPT whose type would become commands or parameters", () => {
+    for (const type of [
+      "x\r\nRCPT TO:<v@x>\r\nNOOP ",
+      "rfc822\n",
+      "rfc822 NOTIFY=NEVER",
+      "",
+      "\u00e9",
+    ]) {
+      const recipient = { address: "b@example.net", orcpt: `${type};y@example.net` };
+      assert.equal(rcptCommand(recipient, all), "RCPT TO:<b@example.net>", JSON.stringify(type));
+    }
+    assert.equal(
+      rcptCommand({ address: "b@example.net", orcpt: "X-odd1;y\r\nz" }, all),
+      "RCPT TO:<b@example.net> ORCPT=X-odd1;y+0D+0Az",
+    );
+    assert.equal(
+      rcptCommand({ address: "b@example.net", orcpt: "y@example.net" }, all),
+      "RCPT TO:<b@example.net> ORCPT=rfc822;y@example.net",
+    );
+  });
+
   it("security 3: finds addresses that would become commands or parameters", () => {
     for (const bad of [
       "a@b\r\nRCPT TO:<v@x>",
