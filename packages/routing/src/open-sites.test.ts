@@ -24,7 +24,7 @@ describe("openSites", () => {
     const [a, b] = ["a.test", "b.test"].map((nexthop) => ({ transport: "smtp", nexthop }));
     assert.ok(sites !== undefined && a !== undefined && b !== undefined);
     await sites.prepare([a, b]);
-    assert.match(sites.siteOf(a) ?? "", /^mx:mx1\.test~[0-9a-f]{8}$/);
+    assert.match(sites.siteOf(a) ?? "", /^mx:mx1\.test~[0-9a-f]{32}$/);
     assert.equal(sites.siteOf(b), sites.siteOf(a));
     assert.equal(sites.prepare([{ transport: "in", nexthop: "c.test" }]), undefined);
     assert.deepEqual(

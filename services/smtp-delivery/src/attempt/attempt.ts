@@ -9,7 +9,10 @@
  * may have been accepted, and it is better sent again after the backoff than at once (D11). Recipients that got a 452
  * while others were accepted go in a further transaction over the same connection (faults.md 30).
  *
- * Source: spec D1 to D12, D26, delivery.md §6, §8; Postfix src/smtp/smtp_connect.c, smtp_trouble.c.
+ * An attempt is over by half of daemon_timeout, whatever drips in meanwhile: the watchdog, which ends the process with all
+ * that it has in flight, is for bugs and not for servers.
+ *
+ * Source: spec D1 to D12, D26, S35, delivery.md §6, §8; faults.md 29; Postfix src/smtp/smtp_connect.c, smtp_trouble.c.
  */
 import type { ClaimedRequest, ConnectionToken, Delivering } from "@postmq/queue-store";
 import { siteOfHosts } from "@postmq/routing";
@@ -58,6 +61,8 @@ export type AttemptSettings = {
   readonly relayhostsFor: (sender: string) => readonly string[];
   readonly protocolOf: (transport: string) => ServerProtocol;
   readonly connectTimeoutMs: number;
+  /** For a whole attempt, all of its servers. */
+  readonly attemptLimitMs: number;
   readonly sourceFor: (transport: string, address: string) => SourceAddress;
   readonly security: SecuritySettings;
   /** 0: no limit. */
@@ -118,6 +123,8 @@ class Attempt {
   readonly #request: ClaimedRequest;
   readonly #tools: AttemptTools;
   readonly #state: AttemptState;
+  /** On the clock of `performance.now()`. */
+  readonly #deadlineMs: number;
   #kept: SmtpSession | undefined;
   /** The first session that is still good is kept, and no other. */
   #hasKept = false;
@@ -129,6 +136,7 @@ class Attempt {
     this.#request = request;
     this.#tools = tools;
     this.#state = new AttemptState(request.recipients, tools.settings.outcomes);
+    this.#deadlineMs = performance.now() + tools.settings.attemptLimitMs;
   }
 
   async run(held: SmtpSession | undefined): Promise<AttemptResult> {
@@ -148,6 +156,10 @@ class Attempt {
 
   get #isDone(): boolean {
     return this.#state.pending.length === 0;
+  }
+
+  get #isLate(): boolean {
+    return performance.now() >= this.#deadlineMs;
   }
 
   /** D15's commands can't be made of these; what is malformed is told to the sender. */
@@ -229,6 +241,16 @@ class Attempt {
     if (planned.noServer !== undefined) this.#applyNoServer(planned.noServer);
   }
 
+  /** No time is left for a server. */
+  #applyLateness(): void {
+    const status = enhancedStatus("4.4.2");
+    const reason = "delivery timed out: no time was left for another server";
+    for (const recipient of this.#state.pending) {
+      if (!this.#state.isDeferred(recipient))
+        this.#state.report(recipient, { kind: "deferred", status, reason });
+    }
+  }
+
   /** Only those that no server has spoken about. */
   #applyNoServer({ kind, status, reason }: NoServer): void {
     if (kind === "deferred") this.#noteOwnTrouble({ status, reason });
@@ -247,6 +269,10 @@ class Attempt {
     for (const server of hop.servers) {
       if (isSameServer(server, this.#knownServer)) continue;
       if (sessionLimit > 0 && this.#sessions >= sessionLimit) break;
+      if (this.#isLate) {
+        this.#applyLateness();
+        return "over";
+      }
       this.#layAside();
       if ((await this.#tryServer(server, hop)) === "over") return "over";
     }
@@ -277,7 +303,7 @@ class Attempt {
       return "next";
     }
     const course = await this.#tryWith(server, wishes, hop);
-    if (course !== "plain") return course;
+    if (course !== "plain" || this.#isLate) return course === "plain" ? "next" : course;
     // D23: the session under TLS broke. The mail is not worth less for that.
     const again = await this.#tryWith(server, withoutTls(wishes), hop);
     return again === "plain" ? "next" : again;
@@ -306,6 +332,7 @@ class Attempt {
       session: settings.session,
       wishes,
       connectTimeoutMs: settings.connectTimeoutMs,
+      deadlineMs: this.#deadlineMs,
       sourceFor: (address) => settings.sourceFor(transport, address),
       takeToken,
       mayTryPlain,
@@ -324,17 +351,17 @@ class Attempt {
       case "open": {
         const { session } = opened;
         const course = await this.#converse(session, false);
-        const hasFailedUnderTls = session.tls !== undefined && session.broken !== undefined;
-        return course === "next" && mayTryPlain && hasFailedUnderTls ? "plain" : course;
+        return course === "next" && mayTryPlain && session.hasFailedUnderTls ? "plain" : course;
       }
     }
   }
 
   /** D23: only where TLS is optional, for mail that has waited already, and not with a password in hand. */
   #mayTryPlain({ tls, login }: SessionWishes): boolean {
-    const { activeMs, arrivalMs } = this.#request;
+    const { activeMs, arrivalMs, envelope } = this.#request;
     const { plainAfterMs } = this.#tools.settings.security;
-    return tls?.level === "may" && login === undefined && activeMs - arrivalMs >= plainAfterMs;
+    const isFree = login === undefined && envelope.requireTls !== true;
+    return tls?.level === "may" && isFree && activeMs - arrivalMs >= plainAfterMs;
   }
 
   /** D5: a relay host that turns out to be ourselves bounces no mail. */
@@ -363,6 +390,7 @@ class Attempt {
   async #converse(session: SmtpSession, wasIdle: boolean): Promise<Course> {
     const { delivering, approveDot, onNotice } = this.#tools;
     const { outgoing } = this.#tools.settings;
+    session.deadlineMs = this.#deadlineMs;
     const mail = { request: this.#request, session, delivering, outgoing, approveDot, onNotice };
     const changed = await this.#prepare(mail);
     if (changed === "unreadable") {
@@ -382,6 +410,7 @@ class Attempt {
       const facts = { session, asked: wanted, transaction, owedFor: this.#owedFor, onNotice };
       wanted = applyVerdicts(this.#state, facts);
       if (transaction.broken?.stage === "dot" && !this.#isDone) return "over";
+      if (this.#isLate) break;
     }
     this.#sessions += 1;
     this.#noteProtocolError(session);

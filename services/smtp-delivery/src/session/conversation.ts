@@ -5,7 +5,7 @@
  * It stands on nodemailer's SMTPConnection, which says hello, reads replies and starts TLS. What was received in plain text
  * and is still unread when TLS starts is thrown away (RFC 3207 §6).
  *
- * Each command has its own deadline, Postfix's parameter for it. Departs: a deadline is not put off by bytes that drip in
+ * Each command has its own deadline, Postfix's parameter for it, and none goes beyond that of the attempt. Departs: a deadline is not put off by bytes that drip in
  * (as with Postfix's smtp_per_request_deadline), so that a drip-feeding server holds a slot for a bounded time.
  *
  * A conversation owns the token of its connection, from the open socket to the closed one, whatever closes it.
@@ -51,6 +51,8 @@ interface Innards {
   readonly _responseActions: ReplyAction[];
   /** Replies that are in and not yet handled. */
   readonly _responseQueue: readonly string[];
+  /** The last of them is not whole yet. */
+  readonly _responsePartial: boolean;
   /** The EHLO reply without its first line; undefined after HELO. */
   readonly _ehloLines?: readonly string[];
   /** The TLS one after a handshake. */
@@ -64,6 +66,7 @@ interface Innards {
   _clearPhase(): void;
   _onConnect(): void;
   _onData(chunk: Buffer): void;
+  _processResponse(): void;
   _upgradeConnection(callback: (error: Error | null | undefined) => void): void;
 }
 
@@ -89,6 +92,8 @@ export class Conversation extends Connection {
   tlsVerdict: TlsVerdict | undefined;
   /** Kept where the postmaster is told of protocol errors (D9). */
   readonly transcript: Transcript | undefined;
+  /** When the attempt that it serves must be over, on the clock of `performance.now()` (S35). */
+  deadlineMs = Infinity;
   /** Told when the conversation ends while nobody uses it. */
   onEnd: (() => void) | undefined;
   protected readonly settings: SessionSettings;
@@ -102,6 +107,8 @@ export class Conversation extends Connection {
   /** A reply that ended the session by itself. */
   protected lastWords: string | undefined;
   protected isShakingHands = false;
+  /** It was we who broke it off. */
+  protected wasDropped = false;
   readonly #isTlsImplicit: boolean;
   /** The TCP connection, or that of a UNIX socket. */
   readonly #socket: Socket;
@@ -318,11 +325,22 @@ export class Conversation extends Connection {
     });
   }
 
-  /** A server that floods us with replies nobody asked for must not fill our memory. */
+  /**
+   * Replies that are in and awaited are handled in this turn: nodemailer takes one a turn, and the end of the connection
+   * would overtake the rest (LMTP: mail that was taken would be sent again). A server that floods us with replies
+   * nobody asked for must not fill our memory.
+   */
   override _onData(chunk: Buffer): void {
-    if (this.transcript !== undefined) this.#noteReply(chunk.toString("utf8", 0, largestReplyBytes));
+    if (this.transcript !== undefined)
+      this.#noteReply(chunk.toString("utf8", 0, largestReplyBytes));
     super._onData(chunk);
+    while (this.#hasAwaitedReply()) this._processResponse();
     if (this._responseQueue.length > mostUnreadReplies) this.drop();
+  }
+
+  #hasAwaitedReply(): boolean {
+    const isIn = !this._responsePartial && this._responseQueue.length > 0;
+    return isIn && this._responseActions.length > 0 && !this.destroyed;
   }
 
   /** What comes between the first line of a login and the next command is the login's, in whatever pieces. */
@@ -340,10 +358,14 @@ export class Conversation extends Connection {
   protected arm(stage: Stage): void {
     clearTimeout(this.#timer);
     this.at = stage;
-    this.#timer = setTimeout(() => {
-      this.breakOff("timedOut");
-      this.#destroy();
-    }, this.settings.timeoutsMs[stage]);
+    const leftMs = this.deadlineMs - performance.now();
+    this.#timer = setTimeout(
+      () => {
+        this.breakOff("timedOut");
+        this.#destroy();
+      },
+      Math.min(this.settings.timeoutsMs[stage], leftMs),
+    );
   }
 
   protected disarm(): void {
@@ -360,6 +382,7 @@ export class Conversation extends Connection {
 
   /** Ends the connection at once, whatever state it is in. */
   drop(): void {
+    this.wasDropped ||= this.#broken === undefined;
     this.breakOff("lost");
     this.#destroy();
   }

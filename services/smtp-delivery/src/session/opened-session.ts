@@ -190,7 +190,9 @@ export class OpenedSession extends Conversation {
       this.notices.push(`certificate verification failed for ${host}: ${detail}`);
       return temporary(status, reason);
     }
-    if (this.lastWords !== undefined) return this.#turnedAway(readReply(this.lastWords));
+    // Later it is no word about the session as a whole; and at a login it may repeat the secret.
+    if (this.lastWords !== undefined && ["greeting", "ehlo", "lhlo"].includes(this.at))
+      return this.#turnedAway(readReply(this.lastWords));
     const reason = brokenReason(this.broken?.how ?? "lost", shownHost(this.server), this.at);
     const refusal = lostRefusal({ isPermanent: false, status: lostStatus, reason });
     // A session under TLS that breaks is as good a reason to do without it (D23).

@@ -65,12 +65,19 @@ export class SmtpSession extends OpenedSession {
   uses = 0;
   #needsReset = false;
   #isSpoilt = false;
+  /** By a 421. */
+  #isDismissed = false;
 
-  /** May another transaction go over this connection? */
+  /** May another transaction go over this connection? A reply too many would be taken for one to the next command. */
   get isReusable(): boolean {
-    return (
-      !this.#isSpoilt && !this.hasProtocolError && this.broken === undefined && !this.destroyed
-    );
+    const isInStep = !this.hasProtocolError && this._responseQueue.length === 0;
+    return isInStep && !this.#isSpoilt && this.broken === undefined && !this.destroyed;
+  }
+
+  /** The conversation under TLS broke, by nobody's word: TLS may be why (D23). */
+  get hasFailedUnderTls(): boolean {
+    const isByWord = this.wasDropped || this.#isDismissed;
+    return this.tls !== undefined && this.broken !== undefined && !isByWord;
   }
 
   /** May it carry the next message of the same job? */
@@ -123,6 +130,7 @@ export class SmtpSession extends OpenedSession {
     if (!this.isReusable) return this.close();
     this.#isSpoilt = true;
     if (this.settings.awaitsQuitReply) {
+      this.deadlineMs = Infinity;
       void this.ask("quit", "QUIT").then(() => this.close());
       return;
     }
@@ -284,6 +292,11 @@ export class SmtpSession extends OpenedSession {
     this.hasProtocolError ||= verdicts.some(
       (verdict) => verdict.kind === "refused" && endsReuse(verdict.reply),
     );
+    this.#isDismissed ||= verdicts.some(
+      (verdict) => verdict.kind === "refused" && verdict.reply.code === 421,
+    );
+    const { data } = replies;
+    this.hasProtocolError ||= data !== undefined && !isInvitation(data) && endsReuse(data);
     const hasOwnTrouble = body.isDotRefused || body.contentError !== undefined;
     return {
       verdicts,
