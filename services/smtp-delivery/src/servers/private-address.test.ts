@@ -34,6 +34,9 @@ describe("isPrivateAddress", () => {
       "fd00:ec2::254",
       "64:ff9b:1::1",
       "100::1",
+      "::ffff:0:0:1",
+      "::ffff:0:169.254.169.254",
+      "::ffff:0:192.0.2.1",
     ];
     assert.deepEqual(
       inside.filter((address) => !isPrivateAddress(address)),
@@ -62,7 +65,14 @@ describe("isPrivateAddress", () => {
   });
 
   it("lets public addresses pass", () => {
-    for (const address of ["192.0.2.1", "172.32.0.1", "100.128.0.1", "8.8.8.8", "2001:db8::1"])
+    for (const address of [
+      "192.0.2.1",
+      "172.32.0.1",
+      "100.128.0.1",
+      "8.8.8.8",
+      "2001:db8::1",
+      "::fffe:0:0:1",
+    ])
       assert.equal(isPrivateAddress(address), false, address);
   });
 });

@@ -2,7 +2,8 @@
  * Addresses that mail from outside must not be steered to: loopback, private, link-local and the like.
  *
  * Anybody can publish an MX record that points into our network, so such answers are refused unless
- * smtp_allow_private_addresses is set. IPv4 addresses inside IPv6 ones (mapped, NAT64, 6to4) count as themselves.
+ * smtp_allow_private_addresses is set. IPv4 addresses inside IPv6 ones (mapped, NAT64, 6to4) count as themselves; what is
+ * translated within a network (SIIT) is never public.
  *
  * Source: spec security.md 10; RFC 6890; RFC 4193; RFC 6052.
  */
@@ -23,6 +24,8 @@ const ipv4Ranges = [
 
 const ipv6Ranges = [
   ["::", 127],
+  // IPv4-translated, as SIIT writes hosts of one's own network (RFC 2765 §2.1).
+  ["::ffff:0:0:0", 96],
   // NAT64 of one's own network (RFC 8215), and addresses that go nowhere (RFC 6666).
   ["64:ff9b:1::", 48],
   ["100::", 64],
