@@ -580,7 +580,7 @@ export const parameterTable = {
     min: "1s",
     readBy: ["smtp-delivery"],
     source: "postconf(5); spec S35",
-    about: "Longest time that a delivery may take.",
+    about: "Longest time that a delivery may take; no server is waited for beyond half of it.",
   }),
   destination_concurrency_feedback_debug: yesNo({
     default: "no",

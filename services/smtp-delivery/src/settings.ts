@@ -46,6 +46,7 @@ export async function openAttemptSettings(
     relayhostsFor: await openRelayhosts(parameters, parts.onWarning),
     protocolOf: protocolOf(parameters),
     connectTimeoutMs: parameters.smtp_connect_timeout,
+    attemptLimitMs: parameters.daemon_timeout / 2,
     sourceFor: sourceAddresses(parameters),
     security: {
       tls: await openTlsPolicies(tls, parts),

@@ -303,7 +303,8 @@ class Attempt {
       return "next";
     }
     const course = await this.#tryWith(server, wishes, hop);
-    if (course !== "plain" || this.#isLate) return course === "plain" ? "next" : course;
+    if (course !== "plain") return course;
+    if (this.#isLate) return "next";
     // D23: the session under TLS broke. The mail is not worth less for that.
     const again = await this.#tryWith(server, withoutTls(wishes), hop);
     return again === "plain" ? "next" : again;

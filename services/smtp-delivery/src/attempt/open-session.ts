@@ -23,6 +23,8 @@ export type OpenOptions = {
   readonly session: SessionSettings;
   readonly wishes: SessionWishes;
   readonly connectTimeoutMs: number;
+  /** Of the attempt: see `Conversation.deadlineMs`. */
+  readonly deadlineMs: number;
   readonly sourceFor: (address: string) => SourceAddress;
   /** Leave to open a connection; undefined: its destination has no place for one more. */
   readonly takeToken: () => Promise<ConnectionToken | undefined>;
@@ -54,6 +56,7 @@ export async function openSession(
 ): Promise<OpenAnswer> {
   const answer = await open(server, options.wishes, options);
   if (answer.kind !== "refused" || !answer.mayTryPlain || !options.mayTryPlain) return answer;
+  if (performance.now() >= options.deadlineMs) return answer;
   options.onNotice("info", answer.trouble.reason);
   return await open(server, withoutTls(options.wishes), options);
 }
@@ -78,7 +81,7 @@ async function open(
     bindAddress: source.address,
     mustBind: source.isMust,
     onBindFailure: (text) => options.onNotice("warning", text),
-    timeoutMs: options.connectTimeoutMs,
+    timeoutMs: within(options.deadlineMs, options.connectTimeoutMs),
   });
   if (typeof socket === "string") {
     token[Symbol.dispose]();
@@ -96,6 +99,7 @@ async function open(
     };
   }
   const session = new SmtpSession(socket, server, options.session, token, wishes);
+  session.deadlineMs = options.deadlineMs;
   const refusal = await session.begin();
   for (const notice of session.notices) options.onNotice("info", notice);
   if (refusal === undefined) {
@@ -107,4 +111,9 @@ async function open(
   session.drop();
   const { status, reason, ...how } = refusal;
   return { ...how, kind: "refused", trouble: { status, reason }, session };
+}
+
+/** @param limitMs 0: the system's own limit, a few minutes */
+function within(deadlineMs: number, limitMs: number): number {
+  return limitMs === 0 ? 0 : Math.max(1, Math.min(limitMs, deadlineMs - performance.now()));
 }
