@@ -54,6 +54,28 @@ function walk(
 
 const lines = (...all: readonly string[]) => `${all.join("\r\n")}\r\n`;
 
+const multipart = (boundary: string) =>
+  lines(`Content-Type: multipart/mixed; boundary="${boundary}"`, "", `--${boundary}`).slice(0, -2);
+
+/** CPU time for 40,000 such lines of text behind these headers. */
+function cpuMs(headers: string, line: string): number {
+  const ignored = () => {};
+  const sink = {
+    header: ignored,
+    headEnd: ignored,
+    text: ignored,
+    boundary: ignored,
+    asIs: ignored,
+  };
+  const walker = new MimeWalker(sink, limits);
+  walker.write(Buffer.from(`${headers}\r\n`));
+  const text = Buffer.from(line.repeat(40_000));
+  const before = process.cpuUsage();
+  walker.write(text);
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1_000;
+}
+
 const nested = lines(
   "From: a",
   'Content-Type: multipart/mixed; boundary="b 1" (comment; boundary=c)',
@@ -162,6 +184,19 @@ describe("MimeWalker", () => {
       ).join("");
     assert.equal(walk(deep(20), { limits: { nestingLimit: 20 } }).isTooDeep, false);
     assert.equal(walk(deep(30), { limits: { nestingLimit: 20 } }).isTooDeep, true);
+  });
+
+  it("D17 lets a line cost the same however deep multiparts are nested", () => {
+    const boundaries: readonly (readonly [string, (at: number) => string])[] = [
+      ["--bx\r\n", (at) => `b${"x".repeat(60)}${at}`],
+      ["--999xxxxxxxxxx\r\n", (at) => `${100 + at}xxxxxxxxxx`],
+    ];
+    for (const [line, boundary] of boundaries) {
+      const flatMs = cpuMs("", line);
+      const deep = Array.from({ length: 90 }, (_, at) => `${multipart(boundary(at))}\r\n`).join("");
+      const deepMs = cpuMs(deep, line);
+      assert.ok(deepMs < 5 * flatMs + 60, `${deepMs} ms against ${flatMs} ms for ${line}`);
+    }
   });
 
   it("reads boundaries in pieces, in quotes, with escapes", () => {

@@ -24,6 +24,7 @@ import {
   plainText,
 } from "./mime-fields.ts";
 import type { ContentType, TransferEncoding } from "./mime-fields.ts";
+import { OpenMultiparts } from "./open-multiparts.ts";
 
 /** primary: of the message. mime: of a part of a multipart. nested: of an attached message. Source: header_checks(5). */
 export type HeaderClass = "primary" | "mime" | "nested";
@@ -67,7 +68,8 @@ export type MimeLimits = {
 };
 
 type Multipart = {
-  readonly boundary: Buffer;
+  /** One character per byte. */
+  readonly boundary: string;
   readonly isDigest: boolean;
   readonly entity: MimeEntity;
 };
@@ -84,8 +86,7 @@ const nothing = Buffer.alloc(0);
 export class MimeWalker {
   readonly #sink: MimeSink;
   readonly #limits: MimeLimits;
-  /** The innermost last. */
-  #open: Multipart[] = [];
+  readonly #open = new OpenMultiparts<Multipart>();
   #entity: Writable<MimeEntity> = newEntity(0, "primary", plainText);
   #entities = 1;
   #isInHead = true;
@@ -213,15 +214,12 @@ export class MimeWalker {
     this.#entity.type = type;
     for (const boundary of type.boundaries) {
       // Postfix counts from -1.
-      if (this.#open.length > this.#limits.nestingLimit + 1) {
+      if (this.#open.depth > this.#limits.nestingLimit + 1) {
         this.isTooDeep = true;
         return;
       }
       this.#open.push({
-        boundary: Buffer.from(`--${boundary}`, "latin1").subarray(
-          0,
-          this.#limits.boundaryBytes + 2,
-        ),
+        boundary: `--${boundary}`.slice(0, this.#limits.boundaryBytes + 2),
         isDigest: type.isDigest,
         entity: this.#entity,
       });
@@ -244,8 +242,8 @@ export class MimeWalker {
   }
 
   #takeBody(text: Buffer, isStart: boolean, endsLine: boolean): void {
-    const found = isStart && text[0] === dash && text[1] === dash ? this.#findBoundary(text) : -1;
-    const multipart = this.#open[found];
+    const mayDivide = isStart && text[0] === dash && text[1] === dash;
+    const multipart = mayDivide ? this.#open.dividedBy(text) : undefined;
     if (multipart === undefined) {
       this.#sink.text(text, { isGap: this.#isGap, endsLine }, this.#entity);
       return;
@@ -254,7 +252,7 @@ export class MimeWalker {
     this.#sink.boundary(withEnd(text, endsLine), entity);
     this.#boundaryOf = entity;
     const isLast = text[boundary.length] === dash && text[boundary.length + 1] === dash;
-    this.#open.length = isLast ? found : found + 1;
+    this.#open.closeDownTo(multipart, { stays: !isLast });
     if (isLast) {
       this.#entity = entity;
       this.#isGap = true;
@@ -267,12 +265,6 @@ export class MimeWalker {
   #opensMessage({ type, encoding }: MimeEntity): boolean {
     if (encoding === "base64" || encoding === "quoted-printable") return false;
     return type.kind === "message" || (type.kind === "global" && this.#limits.opensGlobal);
-  }
-
-  #findBoundary(text: Buffer): number {
-    return this.#open.findLastIndex(({ boundary }) =>
-      text.subarray(0, boundary.length).equals(boundary),
-    );
   }
 }
 
