@@ -125,8 +125,7 @@ describe("optional TLS that worked", () => {
       await using server = await FakeSmtpServer.start({
         keywords: ["PIPELINING", "STARTTLS"],
         tls: testCertificates().make({ names: ["mx.example.net"] }),
-        decide: (event) =>
-          event.stage === stage ? { reply: "421 4.7.0 too many", cut: "after" } : undefined,
+        decide: (event) => (event.stage === stage ? { reply: "421 4.7.0 too many" } : undefined),
       });
       await using test = await startWorker({ POSTMQ_SMTP_TLS_SECURITY_LEVEL: "may" });
       await test.serve(request(1, server.relayhost, { arrivalMs: 0, activeMs: 10_000_000 }));
