@@ -13,7 +13,7 @@ import type { LeaderEvent, Scheduling, Store } from "@postmq/queue-store";
 import { FakeSmtpServer, startRedis, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer, StoreUnderTest } from "@postmq/testing";
 import { enhancedStatus } from "@postmq/vocabulary";
-import type { QueueId } from "@postmq/vocabulary";
+import type { MessageOrigin, QueueId } from "@postmq/vocabulary";
 
 import { message } from "./delivery.test-support.ts";
 import { writeHeldOutcomes } from "./job/held-outcomes.ts";
@@ -57,7 +57,7 @@ async function runDelivery(store: Store, env: Env = {}) {
 }
 
 /** A scheduler that has put one message into active and dispatched it. */
-async function dispatchOne(store: Store, nexthop: string) {
+async function dispatchOne(store: Store, nexthop: string, origin: MessageOrigin = "smtp") {
   const intake = store.intake();
   const id = intake.newId();
   const content = intake.openContent(id);
@@ -65,7 +65,7 @@ async function dispatchOne(store: Store, nexthop: string) {
   await intake.commit({
     id,
     queue: "incoming",
-    envelope: { sender: "sender@example.com", origin: "smtp" },
+    envelope: { sender: "sender@example.com", origin },
     recipients: [{ address: "user@example.net" }],
     content: await content.finish(),
   });
@@ -148,6 +148,23 @@ describe("the delivery daemon", () => {
       assert.match(text, / In: {2}500 what/);
       assert.ok(!daemon.lines.some((line) => line.includes("warning")), daemon.lines.join("\n"));
       assert.notEqual(notice.id, id);
+    }),
+  );
+
+  it(
+    "D9 D28 makes no notice of how a notice or a report fared, so that none begets another",
+    onRedis(async ({ store }) => {
+      await using server = await FakeSmtpServer.start({
+        decide: ({ stage }) => (stage === "rcpt" ? { reply: "503 what" } : undefined),
+      });
+      {
+        await using _daemon = await runDelivery(store, { POSTMQ_NOTIFY_CLASSES: "protocol" });
+        const { name, scheduling } = await dispatchOne(store, server.relayhost, "bounce");
+        await scheduling.ringDelivery({ requests: [name], keepsConnection: false, isAlone: false });
+        await ended(scheduling);
+      }
+      // The daemon has drained: what it had to say is said.
+      assert.equal((await store.looking().list("incoming", { limit: 10 })).messages.length, 0);
     }),
   );
 
