@@ -85,6 +85,8 @@ export type AttemptTools = {
   readonly keepsIdle: boolean;
   /** Asked right before each final dot of this request. */
   readonly approveDot: () => Promise<boolean>;
+  /** The attempt goes on, and no dot is out without its reply. `takeFacts` gives the final outcomes not yet recorded. */
+  readonly onAnswered: (takeFacts: () => readonly RecipientOutcome[]) => void;
   /** Sends final outcomes on their way while the attempt goes on. */
   readonly record: (outcomes: readonly RecipientOutcome[]) => void;
   /** The server spoke out of turn (D9); undefined: nobody wants to know. */
@@ -411,6 +413,7 @@ class Attempt {
       const facts = { session, asked: wanted, transaction, owedFor: this.#owedFor, onNotice };
       wanted = applyVerdicts(this.#state, facts);
       if (transaction.broken?.stage === "dot" && !this.#isDone) return "over";
+      if (!this.#isDone) this.#tools.onAnswered(() => this.#state.takeNewlyFinal());
       if (this.#isLate) break;
     }
     this.#sessions += 1;

@@ -50,6 +50,12 @@ type HeldSession = {
   readonly keepsIdle: boolean;
 };
 
+/** takeFacts: what came of it so far, and is not recorded yet. */
+type Revocable = {
+  readonly name: RequestName;
+  readonly takeFacts: () => readonly RecipientOutcome[];
+};
+
 export class DeliveryJob {
   readonly #tools: JobTools;
   readonly #startedMs = performance.now();
@@ -58,8 +64,8 @@ export class DeliveryJob {
   #tried = 0;
   /** Trouble with the site, or no place there: the rest would only meet the same. */
   #hasSiteTrouble = false;
-  /** The request that is being tried, until its dot may be out or it has ended. */
-  #revocable: RequestName | undefined;
+  /** The request that is being tried, but not while its dot may be out without a reply. */
+  #revocable: Revocable | undefined;
   #givenBack: RequestName | undefined;
   #isGivenUp = false;
 
@@ -84,16 +90,17 @@ export class DeliveryJob {
   }
 
   /**
-   * The process must end: what has not sent its dot yet never will, and is put back.
+   * The process must end: what has not sent its dot yet, or its next one, never will, and is put back with what came of it.
    *
    * @returns when that is written; what is after its dot is left to its claim
    */
   async giveUp(): Promise<void> {
     this.#isGivenUp = true;
     if (this.#revocable === undefined) return;
-    this.#givenBack = this.#revocable;
+    const { name, takeFacts } = this.#revocable;
+    this.#givenBack = name;
     this.#revocable = undefined;
-    await this.#tools.delivering.end(putBack(this.#givenBack));
+    await this.#tools.delivering.end(putBack(name, takeFacts()));
   }
 
   async #serveOne(request: ClaimedRequest): Promise<void> {
@@ -119,7 +126,7 @@ export class DeliveryJob {
     const { onNotice, onAttempt, nowMs } = this.#tools;
     const startedMs = nowMs();
     this.#tried += 1;
-    this.#revocable = name;
+    this.#revocable = { name, takeFacts: () => [] };
     const { destination } = request;
     const key = destinationKey(destination);
     const countsAt = connectionRules.nameOf(request);
@@ -132,6 +139,9 @@ export class DeliveryJob {
       takeToken: () => delivering.connections.take({ name: countsAt, limit, signal: draining }),
       keepsIdle: connectionRules.keeps(destination.nexthop, this.#keepsConnection),
       approveDot: () => this.#approveDot(name),
+      onAnswered: (takeFacts: Revocable["takeFacts"]) => {
+        if (!this.#isGivenUp) this.#revocable = { name, takeFacts };
+      },
       onProtocolError: this.#tools.protocolNotices && this.#noteProtocolError,
       record: (outcomes: readonly RecipientOutcome[]) =>
         void this.#ends.push(delivering.record(name, outcomes)),
@@ -203,6 +213,6 @@ export class DeliveryJob {
   }
 }
 
-function putBack(name: RequestName): RequestResult {
-  return { name, end: "putBack", outcomes: [], feedback: { kind: "none" } };
+function putBack(name: RequestName, outcomes: readonly RecipientOutcome[] = []): RequestResult {
+  return { name, end: "putBack", outcomes, feedback: { kind: "none" } };
 }

@@ -105,6 +105,70 @@ describe("the end of a delivery process", () => {
     );
   });
 
+  for (const where of ["another transaction", "another server"] as const) {
+    it(`P10: at the deadline what hangs in ${where} is put back, and what came of the first is recorded`, async () => {
+      let isStuck = false;
+      const held = Promise.withResolvers<void>();
+      const hold = async () => {
+        isStuck = true;
+        await held.promise;
+        return { reply: "550 5.0.0 no" };
+      };
+      // A 452 is a reason to ask the same server once more; a 450 is not.
+      const code = where === "another server" ? 450 : 452;
+      await using server = await FakeSmtpServer.start({
+        decide: ({ stage, transaction, recipient }) => {
+          if (stage !== "rcpt") return undefined;
+          if (transaction === 1) return hold();
+          return recipient.startsWith("late") ? { reply: `${code} 4.5.3 not now` } : undefined;
+        },
+      });
+      await using next = await FakeSmtpServer.start({ decide: hold });
+      const test = await startWorker({}, { drainDeadlineMs: 20 });
+      const to = ["first@example.net", "late@example.net"];
+      const served = test.serve(request(1, `${server.relayhost}, ${next.relayhost}`, { to }));
+      await waitFor(() => isStuck);
+      await test.worker.drain(served);
+      // What came of the first: recorded before the second transaction, or with the end.
+      const recorded = test.delivering.calls.filter((call) => call.startsWith("record"));
+      assert.equal(test.delivering.onlyEnd.end, "putBack");
+      assert.deepEqual(
+        [...recorded, ...test.delivering.shownOutcomes],
+        code === 452 ? ["record 1 0"] : ["0 sent 2.0.0"],
+      );
+      assert.equal(server.messages.length, 1);
+      held.resolve();
+      await served;
+      assert.equal(server.messages.length + next.messages.length, 1);
+      assert.equal(test.delivering.ends.length, 1);
+    });
+  }
+
+  it("P10: at the deadline what is after its second dot is left to its claim too", async () => {
+    const held = Promise.withResolvers<void>();
+    let isOut = false;
+    await using server = await FakeSmtpServer.start({
+      decide: async ({ stage, transaction, recipient }) => {
+        if (transaction === 0 && stage === "rcpt" && recipient.startsWith("late"))
+          return { reply: "452 4.5.3 not now" };
+        if (transaction === 1 && stage === "dot") {
+          isOut = true;
+          await held.promise;
+        }
+        return undefined;
+      },
+    });
+    const test = await startWorker({}, { drainDeadlineMs: 20 });
+    const to = ["first@example.net", "late@example.net"];
+    const served = test.serve(request(1, server.relayhost, { to }));
+    await waitFor(() => isOut);
+    await test.worker.drain(served);
+    assert.deepEqual(test.delivering.ends, []);
+    held.resolve();
+    await served;
+    assert.equal(test.delivering.onlyEnd.end, "tried");
+  });
+
   it("P5: outcomes that Redis has not taken go to data_directory and to the log", async () => {
     const directory = await mkdtemp(join(tmpdir(), "postmq-worker-"));
     try {
