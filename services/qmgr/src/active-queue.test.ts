@@ -340,6 +340,42 @@ describe("ActiveQueue", () => {
     assert.deepEqual(play.decide(), ["remove"]);
   });
 
+  it("Q6 D33 takes from the record what failed when the word of it was lost, and reports it before it defers", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example", "b@b.example"]), 0);
+    const [unseen, seen] = play.dispatch();
+    assert(unseen !== undefined && seen !== undefined);
+    const request = play.active.request(unseen);
+    assert(request !== undefined);
+    play.active.endedUnseen(request, 0);
+    play.ended(seen, { deferred: 1 });
+    const [decision] = play.active.takeDecisions(1000, 1);
+    assert(decision?.kind === "read");
+    const [, b] = recipients("a@a.example", "b@b.example");
+    assert(b !== undefined);
+    const status = enhancedStatus("4.4.1");
+    const deferred: StoredRecipient = { ...b, state: { kind: "deferred", status, reason: "x" } };
+    play.active.recipientsRead(
+      decision.message,
+      { unreportedRecipients: 1, unreportedSuccesses: 0, recipients: [deferred], nextRecipient: 2 },
+      0,
+    );
+    assert.deepEqual(play.decide(), ["report failure"]);
+    play.active.reported(id);
+    assert.deepEqual(play.decide(), ["defer"]);
+  });
+
+  it("Q6 tells nobody twice of what the record says was told", () => {
+    const play = new Play();
+    play.active.addMessage(imported(["a@a.example", "b@a.example"]), 0);
+    const [request] = play.dispatch();
+    assert(request !== undefined);
+    play.ended(request, { failed: 1 });
+    // Fewer outcomes than recipients: the record is asked, and knows of no failure that is still to be told.
+    assert.deepEqual(play.decide(), ["read from 0"]);
+    assert.deepEqual(play.decide(), ["remove"]);
+  });
+
   it("never drops a message whose decisions the record refuses, slows down, and says so", () => {
     const play = new Play();
     play.active.addMessage(imported([]), 0);
