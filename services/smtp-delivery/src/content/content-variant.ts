@@ -15,6 +15,7 @@ import type { Envelope } from "@postmq/vocabulary";
 import { BodyStuffer } from "../session/message-body.ts";
 import { ContentRewriter } from "./content-rewriter.ts";
 import type { ContentChanges } from "./content-rewriter.ts";
+import { inPieces } from "./in-pieces.ts";
 
 /** A message that is about to be sent. */
 export type StoredContent = {
@@ -30,6 +31,9 @@ export type VariantRules = {
   readonly limits: MimeLimits;
   readonly lineLimit: number;
 };
+
+/** What is handed on at once, about. */
+const readBytes = 16_384;
 
 /** What takes content piece by piece and gives it changed. */
 type Stage = { write(chunk: Buffer): Buffer; end(): Buffer };
@@ -59,16 +63,26 @@ export class ContentVariant {
   }
 
   /** Small content; empty if it is not. */
-  whole(notice: CheckNotice): Buffer {
-    const stages = this.#stages(notice);
-    return Buffer.concat([through(stages, this.#content.whole ?? Buffer.alloc(0)), ended(stages)]);
+  async whole(notice: CheckNotice): Promise<Buffer> {
+    const { whole } = this.#content;
+    return Buffer.concat(whole === undefined ? [] : await Array.fromAsync(this.read(notice)));
   }
 
   async *read(notice: CheckNotice): AsyncGenerator<Buffer> {
     const { whole, read } = this.#content;
     const stages = this.#stages(notice);
-    for await (const chunk of whole === undefined ? read() : [whole]) yield through(stages, chunk);
-    yield ended(stages);
+    let ready: Buffer[] = [];
+    let length = 0;
+    for await (const piece of inPieces(whole === undefined ? read() : [whole])) {
+      const bytes = through(stages, piece);
+      ready.push(bytes);
+      length += bytes.length;
+      if (length < readBytes) continue;
+      yield Buffer.concat(ready);
+      ready = [];
+      length = 0;
+    }
+    yield Buffer.concat([...ready, ended(stages)]);
   }
 
   /** The same for the same bytes; of content that is not whole, for the same content in the same variant. */

@@ -96,5 +96,5 @@ function changeFor(found: number): EntityChange {
 
 /** Latin-1 strings are searched faster than bytes are walked. */
 export function hasEightBit(bytes: Buffer): boolean {
-  return /[\x80-\xFF]/.test(bytes.toString("latin1"));
+  return bytes.length > 0 && /[\x80-\xFF]/.test(bytes.toString("latin1"));
 }

@@ -10,6 +10,7 @@ import { LineEndNormaliser, MimeWalker } from "@postmq/mail-format";
 import type { MimeLimits, MimeSink } from "@postmq/mail-format";
 
 import { hasEightBit } from "./eight-bit-plan.ts";
+import { inPieces } from "./in-pieces.ts";
 
 class Utf8Headers implements MimeSink {
   isFound = false;
@@ -35,8 +36,8 @@ export async function hasUtf8Headers(
   const found = new Utf8Headers();
   const lineEnds = new LineEndNormaliser();
   const walker = new MimeWalker(found, limits);
-  for await (const chunk of content) {
-    walker.write(lineEnds.write(chunk));
+  for await (const piece of inPieces(content)) {
+    walker.write(lineEnds.write(piece));
     if (found.isFound) return true;
   }
   walker.write(lineEnds.end());

@@ -24,6 +24,7 @@ import type { ContentChanges } from "./content-rewriter.ts";
 import { ContentVariant } from "./content-variant.ts";
 import type { StoredContent } from "./content-variant.ts";
 import { EightBitPlan, hasEightBit } from "./eight-bit-plan.ts";
+import { inPieces } from "./in-pieces.ts";
 import { hasUtf8Headers } from "./needs-smtputf8.ts";
 import { ContentSigner } from "./sign-content.ts";
 import type { SigningSettings } from "./sign-content.ts";
@@ -126,7 +127,7 @@ export class OutgoingContent {
   }
 
   async #signed(variant: ContentVariant, notice: CheckNotice): Promise<OutgoingMail | undefined> {
-    const whole = variant.isWhole ? variant.whole(notice) : undefined;
+    const whole = variant.isWhole ? await variant.whole(notice) : undefined;
     const signature = await this.#signer?.signatureOf(variant, whole);
     if (signature === undefined && !variant.isChanged) return undefined;
     const { isConverted } = variant;
@@ -157,8 +158,8 @@ export class OutgoingContent {
     const plan = new EightBitPlan();
     const lineEnds = new LineEndNormaliser();
     const walker = new MimeWalker(plan, { ...this.#rules.limits, opensGlobal: false });
-    for await (const chunk of whole === undefined ? read() : [whole]) {
-      walker.write(lineEnds.write(chunk));
+    for await (const piece of inPieces(whole === undefined ? read() : [whole])) {
+      walker.write(lineEnds.write(piece));
     }
     walker.write(lineEnds.end());
     walker.end();
