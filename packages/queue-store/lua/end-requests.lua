@@ -32,12 +32,12 @@ while i <= #ARGV do
       -- Damaged meanwhile: its neighbours' outcomes must not wait for it.
       how, outcomes, count_kept = 'unreadable', {}, 0
     end
-    local request = not goes_on and parse_request(v[13] or '')
+    local request = not goes_on and parse_request(v[14] or '')
     local fields = count_kept > 0 and record_outcomes(id, outcomes, v) or {}
     if request and request.generation == generation and request.claim == claim then
       call('HDEL', key, 'R' .. number)
       fields[#fields + 1] = 'o'
-      fields[#fields + 1] = drop_open(v[14], number)
+      fields[#fields + 1] = drop_open(v[15], number)
       fields[#fields + 1] = 'la'
       fields[#fields + 1] = digits(now_ms)
       answer = 1

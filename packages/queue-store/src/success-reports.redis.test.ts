@@ -215,6 +215,24 @@ describe("success reports", () => {
       assert.deepEqual(numbers(await opened(play)), [0, 1]);
     }));
 
+  it("D31 Q6 a late failure of a recipient that was given up is no news, and owes no second report", () =>
+    withTried([deferred(0), deferred(1)], async (play) => {
+      const { id, led, reporting } = play;
+      await settle(play, "expired");
+      assert.equal(await reporting.queue(await opened(play), [await report(play)]), "queued");
+      await led.scheduling.recordOutcomes(id, [failed(0), owing(1)]);
+      assert.equal(await settle(play, "failure"), "unfinished");
+      const read = await led.scheduling.readRecipients({ id, from: 0, limit: 9 });
+      assert.deepEqual([read.unreportedRecipients, read.unreportedSuccesses], [0, 1]);
+      // A success is news.
+      assert.equal(await settle(play, "success"), "done");
+      const success = await opened(play);
+      assert.deepEqual(numbers(success), [1]);
+      assert.equal(await reporting.queue(success, []), "queued");
+      assert.equal(await settle(play, "remove"), "done");
+      assert.equal(await incoming(play), 1);
+    }));
+
   it("D31 Q13 a new leader, and whoever imports it from deferred, is told that a success is owed", () =>
     withTried([owing(0), deferred(1)], async (play) => {
       const { led } = play;

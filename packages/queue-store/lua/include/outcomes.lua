@@ -3,14 +3,14 @@
   queue, generation or claim the message has by then; a recipient that is done stays done (DESIGN §3).
 
   `outcomes` is a list of { number, kind ('s', 't', 'f'), state text after the kind }; a text after 's' says that a
-  success report is owed.
+  success report is owed. Of a finished message (`fin`) everybody was told: a late failure is no news, and owes no report.
   `v` is what read_for_outcomes gave. Returns the record's fields that changed, flat, for the caller to write together
   with its own. When the record is gone (v[1] is false) nothing may be written: no key is made anew.
 ]]
 -- The first recipient is read along: most messages have no other. Further fields are the caller's.
 local function read_for_outcomes(id, outcomes, ...)
   local first = outcomes[1] and outcomes[1][1] or '0'
-  return redis.pcall('HMGET', record_key(id), 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg', first, 's' .. first, 'su', 'sr', ...)
+  return redis.pcall('HMGET', record_key(id), 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg', first, 's' .. first, 'su', 'sr', 'fin', ...)
 end
 
 local function record_outcomes(id, outcomes, v)
@@ -29,10 +29,10 @@ local function record_outcomes(id, outcomes, v)
       local new = 'd'
       if kind == 't' then
         new = 't\n' .. outcome[3]
-      elseif kind == 'f' then
+      elseif kind == 'f' and not v[13] then
         new = 'f' .. round .. '\n' .. outcome[3]
         failed = failed + 1
-      elseif outcome[3] ~= '' then
+      elseif kind == 's' and outcome[3] ~= '' then
         new = 's' .. (v[12] or '0') .. '\n' .. outcome[3]
         succeeded = succeeded + 1
       end
@@ -43,7 +43,7 @@ local function record_outcomes(id, outcomes, v)
         call('HSET', recipient_key(id, number, v[7]), 's' .. text, new)
       end
       if kind ~= 't' then
-        -- Of a finished message nobody is counted any more, though a late word is recorded.
+        -- Of a finished message nobody is counted as undone any more, though a late word is recorded.
         undone = math.max(0, undone - 1)
         local domain = counted_domain(recipient)
         counts[domain] = (counts[domain] or 0) + 1
