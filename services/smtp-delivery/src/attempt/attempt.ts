@@ -182,7 +182,8 @@ class Attempt {
     const session = held ?? cached;
     if (session === undefined) return "next";
     const { security } = this.#tools.settings;
-    if (!(await serves(session, this.#request.envelope.sender, security))) {
+    const isAlike = serves(session, this.#request.envelope.sender, security);
+    if (isAlike !== true && !(await isAlike)) {
       session.quit();
       return "next";
     }

@@ -32,12 +32,20 @@ export type SecuritySettings = {
  * Tables, keys and MTA-STS policies change while sessions are kept; and where logins depend on the sender, a session is
  * for those who log in alike. What is nowhere asked for costs nothing here.
  */
-export async function serves(
+export function serves(
+  session: SmtpSession,
+  sender: string,
+  settings: SecuritySettings,
+): true | Promise<boolean> {
+  if (settings.tls === undefined && settings.logins === undefined) return true;
+  return wouldBeAlike(session, sender, settings);
+}
+
+async function wouldBeAlike(
   session: SmtpSession,
   sender: string,
   { tls, logins }: SecuritySettings,
 ): Promise<boolean> {
-  if (tls === undefined && logins === undefined) return true;
   const { nexthop, policyKey, loginKey } = session.openedFor;
   const policy = await tls?.policyFor(nexthop);
   if (policy !== undefined && ("kind" in policy || policy.key !== policyKey)) return false;
