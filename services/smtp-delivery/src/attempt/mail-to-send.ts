@@ -51,9 +51,9 @@ export async function refuseWhatServerCannotTake(
     refuse(state, session, state.pending, { status: enhancedStatus("5.3.4"), reason });
   } else if (!session.offers.has("SMTPUTF8")) {
     const isWholeMail = await isUtf8Mail(mail);
-    const refused = state.pending.filter(({ address }) => isWholeMail || hasUtf8(address));
-    const reason = `SMTPUTF8 is required, but was not offered by host ${host}`;
-    refuse(state, session, refused, { status: enhancedStatus("5.6.7"), reason });
+    const isRefused = ({ address }: StoredRecipient) =>
+      isWholeMail || hasUtf8(sentAddress(address, mail.outgoing));
+    refuse(state, session, state.pending.filter(isRefused), withoutSmtputf8(session));
   }
   return state.pending.length === 0;
 }
@@ -68,10 +68,20 @@ function refuse(
   for (const recipient of recipients) state.report(recipient, { ...why, kind: "failed" }, session);
 }
 
+function withoutSmtputf8({ server }: SmtpSession): Trouble {
+  const reason = `SMTPUTF8 is required, but was not offered by host ${shownHost(server)}`;
+  return { status: enhancedStatus("5.6.7"), reason };
+}
+
+/** An address of the envelope as the server is to see it (D21). */
+function sentAddress(address: string, { genericAddress }: OutgoingContent): string {
+  return genericAddress === undefined || address === "" ? address : genericAddress(address);
+}
+
 /** UTF-8 in the sender or, where the client asked for SMTPUTF8, in a header. */
 async function isUtf8Mail({ request, delivering, outgoing }: MailFor): Promise<boolean> {
   const { envelope, inline, content } = request;
-  if (hasUtf8(envelope.sender)) return true;
+  if (hasUtf8(sentAddress(envelope.sender, outgoing))) return true;
   if (envelope.smtputf8 !== true) return false;
   return await outgoing.hasUtf8Headers({
     whole: inline,
@@ -100,7 +110,11 @@ export async function changedContent(
   // Nearly all mail goes as it is; that costs no turn of the event loop.
   if (preparing === undefined) return undefined;
   const prepared = await preparing;
-  if (prepared?.kind !== "refused") return prepared;
+  if (prepared?.kind !== "refused") {
+    if (prepared?.needsSmtputf8 !== true || session.offers.has("SMTPUTF8")) return prepared;
+    refuse(state, session, state.pending, withoutSmtputf8(session));
+    return "refused";
+  }
   const { isPermanent, status, reason } = prepared;
   state.isCompleted = true;
   for (const recipient of state.pending) {
@@ -118,17 +132,15 @@ export function mailToSend(
   const { content, inline } = mail.request;
   const { delivering, approveDot, outgoing } = mail;
   const { offers } = mail.session;
-  const { genericAddress } = outgoing;
-  const envelope =
-    genericAddress === undefined || mail.request.envelope.sender === ""
-      ? mail.request.envelope
-      : { ...mail.request.envelope, sender: genericAddress(mail.request.envelope.sender) };
-  const named =
-    genericAddress === undefined
-      ? recipients
-      : recipients.map((each) => ({ ...each, address: genericAddress(each.address) }));
+  const isMapped = outgoing.genericAddress !== undefined;
+  const stored = mail.request.envelope;
+  const envelope = isMapped ? { ...stored, sender: sentAddress(stored.sender, outgoing) } : stored;
+  const named = isMapped
+    ? recipients.map((each) => ({ ...each, address: sentAddress(each.address, outgoing) }))
+    : recipients;
   const needsSmtputf8 =
     envelope.smtputf8 === true ||
+    changed?.needsSmtputf8 === true ||
     hasUtf8(envelope.sender) ||
     named.some(({ address }) => hasUtf8(address));
   const sizeBytes = changed?.isConverted === true ? undefined : content.sizeBytes;

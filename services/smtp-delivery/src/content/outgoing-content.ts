@@ -25,7 +25,7 @@ import { ContentVariant } from "./content-variant.ts";
 import type { StoredContent } from "./content-variant.ts";
 import { EightBitPlan, hasEightBit } from "./eight-bit-plan.ts";
 import { inPieces } from "./in-pieces.ts";
-import { hasUtf8Headers } from "./needs-smtputf8.ts";
+import { hasUtf8Headers, mapsHeadersToUtf8 } from "./needs-smtputf8.ts";
 import { ContentSigner } from "./sign-content.ts";
 import type { SigningSettings } from "./sign-content.ts";
 
@@ -44,6 +44,8 @@ export type OutgoingMail =
       readonly kind: "changed";
       /** 8-bit became 7-bit: no SIZE is told (D15). */
       readonly isConverted: boolean;
+      /** Generic maps put UTF-8 into its headers (D18). */
+      readonly needsSmtputf8: boolean;
       /** All of it, when it is small. */
       readonly whole?: Buffer;
       readonly read: () => AsyncIterable<Buffer>;
@@ -55,6 +57,8 @@ export type OutgoingMail =
       readonly status: EnhancedStatus;
       readonly reason: string;
     };
+
+type SignedMail = Omit<Extract<OutgoingMail, { readonly kind: "changed" }>, "needsSmtputf8">;
 
 /** What a server offers, as far as it matters here: keywords in upper case. */
 export type OfferedKeywords = { has(keyword: string): boolean };
@@ -75,10 +79,10 @@ export class OutgoingContent {
     return this.#rules.changes.generic;
   }
 
-  /** D18: whether there is UTF-8 in a header, wherever it stands. */
+  /** D18: whether there is UTF-8 in a header as it is sent, wherever it stands. */
   hasUtf8Headers({ whole, read }: Pick<StoredContent, "whole" | "read">): Promise<boolean> {
     const limits = { ...this.#rules.limits, opensGlobal: true };
-    return hasUtf8Headers(whole === undefined ? read() : [whole], limits);
+    return hasUtf8Headers(whole === undefined ? read() : [whole], limits, this.genericAddress);
   }
 
   /**
@@ -117,7 +121,8 @@ export class OutgoingContent {
     const all = plan === undefined ? changes : { ...changes, plan };
     const variant = new ContentVariant(content, all, rules);
     try {
-      return await this.#signed(variant, notice);
+      const mail = await this.#signed(variant, notice);
+      return mail && { ...mail, needsSmtputf8: await this.#mapsToUtf8(content) };
     } catch (error) {
       if (!isPostmqError(error, "PMQ_TABLE_UNREADABLE")) throw error;
       notice("warning", error.message);
@@ -126,7 +131,14 @@ export class OutgoingContent {
     }
   }
 
-  async #signed(variant: ContentVariant, notice: CheckNotice): Promise<OutgoingMail | undefined> {
+  async #mapsToUtf8({ whole, read }: StoredContent): Promise<boolean> {
+    const { genericAddress } = this;
+    if (genericAddress === undefined) return false;
+    const limits = { ...this.#rules.limits, opensGlobal: false };
+    return await mapsHeadersToUtf8(whole === undefined ? read() : [whole], limits, genericAddress);
+  }
+
+  async #signed(variant: ContentVariant, notice: CheckNotice): Promise<SignedMail | undefined> {
     const whole = variant.isWhole ? await variant.whole(notice) : undefined;
     const signature = await this.#signer?.signatureOf(variant, whole);
     if (signature === undefined && !variant.isChanged) return undefined;
