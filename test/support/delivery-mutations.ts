@@ -139,7 +139,13 @@ export const deliveryMutations: readonly RuleMutation[] = [
   of("D17", "content/outgoing-content", 'offers.has("8BITMIME") || encoding', "encoding", [
     "attempt/outgoing",
   ]),
-  of("D18", "attempt/mail-to-send", "isWholeMail || hasUtf8(address)", "isWholeMail", byAttempt),
+  of(
+    "D18",
+    "attempt/mail-to-send",
+    "isWholeMail || hasUtf8(sentAddress(address, mail.outgoing))",
+    "isWholeMail",
+    byAttempt,
+  ),
   of("D19", "session/message-body", "text.charCodeAt(start) === dot", "false"),
   of("D19", "session/message-body", "feed - start > longest", "false"),
   of(
@@ -212,4 +218,8 @@ export const deliveryMutations: readonly RuleMutation[] = [
   ),
   of("D31", "attempt/success-report", "=== true && !facts.offersDsn;", "=== true;"),
   inBounce("D32", "report/returned-content", "<= bounceSizeLimit", "> 0"),
+  inBounce("D33", "report/delivery-status", "notice.about.map(", "notice.about.slice(0, 1).map(", [
+    "report/compose-report",
+  ]),
+  inBounce("D34", "prepare-notice", 'queue: "incoming"', 'queue: "hold"', ["report-message"]),
 ];
