@@ -164,8 +164,8 @@ export const deliveryMutations: readonly RuleMutation[] = [
   of(
     "D21",
     "attempt/mail-to-send",
-    "sender: genericAddress(mail.request.envelope.sender)",
-    "sender: mail.request.envelope.sender",
+    "{ ...stored, sender: sentAddress(stored.sender, outgoing) }",
+    "stored",
     ["attempt/outgoing"],
   ),
   of(
