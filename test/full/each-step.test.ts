@@ -30,15 +30,15 @@ const shortTimes = {
   maximal_backoff_time: "1s",
   queue_run_delay: "1s",
   sweep_interval: "1s",
-  worker_heartbeat_time: "1s",
+  worker_heartbeat_time: "3s",
 };
 const shortTimeouts = {
-  smtp_helo_timeout: "2s",
-  smtp_mail_timeout: "2s",
-  smtp_rcpt_timeout: "2s",
-  smtp_data_init_timeout: "2s",
-  smtp_data_xfer_timeout: "2s",
-  smtp_data_done_timeout: "2s",
+  smtp_helo_timeout: "5s",
+  smtp_mail_timeout: "5s",
+  smtp_rcpt_timeout: "5s",
+  smtp_data_init_timeout: "5s",
+  smtp_data_xfer_timeout: "5s",
+  smtp_data_done_timeout: "5s",
 };
 
 /** Copies that may arrive when the server is stopped at that step. */
@@ -75,7 +75,7 @@ describe("no path sends twice without cause", () => {
 
   it("29: a server whose answers drip in at each step: as one that hangs", async (context) => {
     await using stack = new AsyncDisposableStack();
-    const { system, stops } = await startStops(stack, { dripMs: 300 }, shortTimeouts);
+    const { system, stops } = await startStops(stack, { dripMs: 1_000 }, shortTimeouts);
     await untilAllArrived(system, stops);
     context.diagnostic(describeCopies(stops));
     assertLawful(stops);

@@ -25,7 +25,7 @@ type Options = {
   readonly meanwhile?: (said: () => Promise<string>) => Promise<void>;
 };
 
-/** Runs a program alone. It says things by `say`. */
+/** Runs a program alone. It says things by `say` and `add`, and sees by `read` what was said. */
 async function alone(source: string, options: Options = {}) {
   const directory = await mkdtemp(join(tmpdir(), "postmq-alone-"));
   try {
@@ -33,7 +33,8 @@ async function alone(source: string, options: Options = {}) {
     const said = () => readFile(out, "utf8").catch(() => "");
     await writeFile(
       join(directory, "entry.mjs"),
-      `import { appendFileSync, writeFileSync } from "node:fs";
+      `import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+       const read = () => readFileSync(${JSON.stringify(out)}, "utf8");
        const say = (text) => writeFileSync(${JSON.stringify(out)}, text);
        const add = (text) => appendFileSync(${JSON.stringify(out)}, text);\n${source}`,
     );
@@ -79,11 +80,12 @@ describe("trying a message alone", () => {
   it("39: one that says that it lives is left alone", async () => {
     const { notices } = await alone(
       `let left = 8;
+       process.send("alive");
        const timer = setInterval(() => {
          process.send("alive");
          if (--left === 0) { clearInterval(timer); process.disconnect(); }
-       }, 100);`,
-      { silenceLimitMs: 600 },
+       }, 400);`,
+      { silenceLimitMs: 2_500 },
     );
     assert.deepEqual(notices, []);
   });
@@ -107,7 +109,13 @@ describe("trying a message alone", () => {
 
   it("39: has three processes at most at once, and the others wait", async () => {
     const { said, how } = await alone(
-      `add("+"); setTimeout(() => { add("-"); process.disconnect(); }, 200);`,
+      // The first three wait for each other, and a while for one too many.
+      `add("+");
+       const timer = setInterval(() => {
+         if (read().split("+").length <= 3) return;
+         clearInterval(timer);
+         setTimeout(() => { add("-"); process.disconnect(); }, 200);
+       }, 20);`,
       { messages: 7 },
     );
     let running = 0;

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import type { Store } from "@postmq/queue-store";
 import { FakeSmtpServer, startRedis, waitFor, withStore } from "@postmq/testing";
@@ -134,8 +135,13 @@ describe("connections of several workers", () => {
   it(
     "P10: a worker that drains does not wait for a place",
     onRedis(async (under) => {
+      const over = Promise.withResolvers<void>();
       await using server = await FakeSmtpServer.start({
-        decide: ({ stage }) => (stage === "dot" ? { delayMs: 300 } : undefined),
+        decide: async ({ stage }) => {
+          // Who does wait gets the place in the end, and delivers.
+          if (stage === "dot") await Promise.race([over.promise, sleep(2_000)]);
+          return undefined;
+        },
       });
       await using one = await worker(under.store, 1);
       const other = await worker(await under.openAnother(), 1);
@@ -145,6 +151,7 @@ describe("connections of several workers", () => {
       await waitFor(() => other.delivering.calls.length === 1);
       other.draining.abort();
       await waiting;
+      over.resolve();
       assert.equal(other.delivering.onlyEnd.end, "putBack");
       await running;
       assert.equal(server.mostConnections, 1);

@@ -78,7 +78,7 @@ describe("LMTP", () => {
   ] as const) {
     it(`a server that ${name} amid its replies: what it said are facts, others are open`, async () => {
       const { shown, broken, isReusable } = await transact(dotFor("two", behaviour), {
-        deadlineMs: 250,
+        deadlineMs: 1_000,
       });
       assert.deepEqual(shown, ["sent 250", "open", "open"]);
       assert.deepEqual(broken, { how, stage: "dot" });
@@ -87,8 +87,8 @@ describe("LMTP", () => {
   }
 
   it("has a deadline for each reply, not for all of them", async () => {
-    const decide = (event: StageEvent) => (event.stage === "dot" ? { delayMs: 200 } : undefined);
-    const { shown } = await transact(decide, { deadlineMs: 450 });
+    const decide = (event: StageEvent) => (event.stage === "dot" ? { delayMs: 700 } : undefined);
+    const { shown } = await transact(decide, { deadlineMs: 1_800 });
     assert.deepEqual(shown, ["sent 250", "sent 250", "sent 250"]);
   });
 
@@ -178,7 +178,8 @@ describe("LMTP", () => {
   ] as const) {
     it(`a server that ${name} at LHLO: ${reason.slice(0, 30)}…`, async () => {
       await using server = await FakeSmtpServer.start({ ...lmtp, decide: at("ehlo", behaviour) });
-      using test = await openTestSession(server, lmtp, testSettings({}, { lhlo: 200 }));
+      const lhlo = name === "hangs" || name === "drips" ? 300 : 5_000;
+      using test = await openTestSession(server, lmtp, testSettings({}, { lhlo }));
       assert.equal(test.refusal?.reason, reason);
       assert.equal(test.refusal.isPermanent, name === "refuses");
     });

@@ -13,7 +13,9 @@ import { openTestSession, testMail, testPolicy, testSettings } from "./session.t
 const host = "mx.test.example[127.0.0.1]";
 /** Short where the test has to wait for it. */
 const deadlineOf = (stage: Stage, fault: Fault) =>
-  testSettings({}, { [stage]: isSlow(fault) ? 300 : 5_000 });
+  testSettings({}, { [stage]: isSlow(fault) ? 300 : 60_000 });
+/** Less than a deadline, and room for a machine that has much to do. */
+const shortMs = 30_000;
 const isSlow = (fault: Fault) => fault === "hang" || fault === "drip";
 
 const faults = {
@@ -53,7 +55,7 @@ describe("a fault before the session stands", { concurrency: 12 }, () => {
         const startMs = performance.now();
         const wishes = { tls: testPolicy("encrypt") };
         using test = await openTestSession(server, wishes, deadlineOf(stage, fault));
-        assert.ok(performance.now() - startMs < 4_000);
+        assert.ok(performance.now() - startMs < shortMs);
         assert.ok(test.refusal !== undefined);
         assert.equal(test.refusal.isPermanent, false);
         assert.equal(test.refusal.status.startsWith("4."), true);
@@ -87,7 +89,7 @@ describe("a fault in a transaction", { concurrency: 12 }, () => {
             testMail({ rcptCommands }),
             false,
           );
-          assert.ok(performance.now() - startMs < 4_000);
+          assert.ok(performance.now() - startMs < shortMs);
           assert.equal(verdicts.length, 2);
           assert.ok(verdicts.every(({ kind }) => kind !== "sent"));
           assert.equal(test.session.mayBeKept, false);
