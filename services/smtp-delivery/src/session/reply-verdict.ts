@@ -58,9 +58,11 @@ export function refusalOf(reply: SmtpReply, host: string, stage: Stage): Refusal
   const said = `host ${host} said: ${reply.text} (in reply to ${commandNames[stage]})`;
   const digit = Math.floor(reply.code / 100);
   if (digit !== 4 && digit !== 5) {
+    // What is no SMTP at all says nothing for good: Postfix would wait for a reply until the time is up.
+    const isPermanent = reply.code !== 0;
     return {
-      isPermanent: true,
-      status: enhancedStatus("5.5.0"),
+      isPermanent,
+      status: enhancedStatus(isPermanent ? "5.5.0" : "4.5.0"),
       reason: `Protocol error: ${said}`,
     };
   }
