@@ -26,7 +26,7 @@ describe("reply verdicts", () => {
   });
 
   it("D7 calls what is neither 4xx nor 5xx a protocol error, 5.5.0", () => {
-    for (const odd of ["354 go on", "199 x", "600 x"]) {
+    for (const odd of ["354 go on", "299 x"]) {
       const refusal = refusalOf(readReply(odd), host, "mail");
       assert.equal(refusal.isPermanent, true);
       assert.equal(refusal.status, "5.5.0");
@@ -35,7 +35,7 @@ describe("reply verdicts", () => {
   });
 
   it("D7 bounces nothing for what is no reply at all", () => {
-    for (const noise of ["banana", "250spam", "2500 x", ""]) {
+    for (const noise of ["banana", "250spam", "2500 x", "600 x", ""]) {
       const refusal = refusalOf(readReply(noise), host, "dot");
       assert.equal(refusal.isPermanent, false);
       assert.equal(refusal.status, "4.5.0");
