@@ -4,42 +4,24 @@
  */
 import type { RuleMutation } from "./rule-mutations.ts";
 
-const delivery = "services/smtp-delivery/src";
-const bounce = "services/bounce/src";
-
-/** In a file of smtp-delivery, noticed by the tests beside it unless others are named. */
-function of(
-  rule: string,
-  noun: string,
-  text: string,
-  becomes: string,
-  tests = [noun],
-): RuleMutation {
-  return {
+/** In a file of a service, noticed by the tests beside it unless others are named. */
+const inService =
+  (sources: string) =>
+  (
+    rule: string,
+    noun: string,
+    text: string,
+    becomes: string,
+    tests: readonly string[] = [noun],
+  ): RuleMutation => ({
     rule,
-    file: `${delivery}/${noun}.ts`,
+    file: `${sources}/${noun}.ts`,
     text,
     becomes,
-    tests: tests.map((name) => `${delivery}/${name}.test.ts`),
-  };
-}
-
-/** In a file of bounce. */
-function inBounce(
-  rule: string,
-  noun: string,
-  text: string,
-  becomes: string,
-  tests = [noun],
-): RuleMutation {
-  return {
-    rule,
-    file: `${bounce}/${noun}.ts`,
-    text,
-    becomes,
-    tests: tests.map((name) => `${bounce}/${name}.test.ts`),
-  };
-}
+    tests: tests.map((name) => `${sources}/${name}.test.ts`),
+  });
+const of = inService("services/smtp-delivery/src");
+const inBounce = inService("services/bounce/src");
 
 const byAttempt = ["attempt/attempt"];
 const byJob = ["job/delivery-job"];
