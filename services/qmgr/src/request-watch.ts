@@ -17,6 +17,12 @@ import { ringDelivery } from "./ring-delivery.ts";
 /** Requests in one question to the store. */
 const batchSize = 500;
 const longestPauseMs = 60_000;
+/**
+ * For jobs that are tried alone: daemons pass over them when they have many, so they are rung again sooner. But a
+ * process has to start for each, and a new ring makes the one that is starting too late: on a slow machine it needs
+ * more than the first pause, or none would ever get through.
+ */
+const longestAlonePauseMs = 20_000;
 /** A lost event is believed in after this long. */
 const secondLookMs = 1000;
 
@@ -66,8 +72,8 @@ export class RequestWatch {
     for (const job of this.#parts.active.jobs) {
       if (job.checkAfterMs > nowMs) continue;
       job.checkAfterMs = nowMs + job.checkPauseMs;
-      // Daemons pass over jobs that must be tried alone when they have many of them.
-      if (!job.isAlone) job.checkPauseMs = Math.min(job.checkPauseMs * 2, longestPauseMs);
+      const longestMs = job.isAlone ? longestAlonePauseMs : longestPauseMs;
+      job.checkPauseMs = Math.min(job.checkPauseMs * 2, longestMs);
       due.push(job);
     }
     return due;

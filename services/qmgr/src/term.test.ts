@@ -279,6 +279,27 @@ describe("a term of leadership", () => {
     assert.equal(store.record(id).queue, "corrupt");
   });
 
+  it("P8 gives a process that tries a message alone more time to start with each ring", async () => {
+    const { store, submit, advance } = await lead();
+    await submit("s@x.example", "a@a.example");
+    for (const n of [1, 2]) {
+      store.claim(`w${n}`, 0);
+      store.liveWorkers.add(`w${n + 1}`);
+      await advance(1500);
+      store.killWorker(`w${n}`);
+      await advance(3000);
+    }
+    assert.equal(store.bells[0]?.isAlone, true);
+    const rungAfterMs: number[] = [];
+    for (let ms = 0; ms < 120_000; ms += 1000) {
+      store.bells.splice(0);
+      await advance(1000);
+      if (store.bells.length > 0) rungAfterMs.push(ms);
+    }
+    const pauses = rungAfterMs.slice(1).map((ms, index) => ms - (rungAfterMs[index] ?? 0));
+    assert.deepEqual(pauses.slice(0, 4), [5_000, 10_000, 20_000, 20_000]);
+  });
+
   it("parks a message that a worker can't read", async () => {
     const { store, submit, claim } = await lead();
     const id = await submit("s@x.example", "a@a.example", "b@b.example");
