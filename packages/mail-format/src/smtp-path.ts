@@ -101,11 +101,17 @@ function quotedStringEnd(text: string): number | undefined {
 }
 
 function canonicalLocalPart(local: string): string | undefined {
-  if (local.startsWith('"')) return quoteLocalPart(local.slice(1, -1).replaceAll(/\\(.)/gu, "$1"));
+  if (local.startsWith('"')) return quoteLocalPart(unquoteLocalPart(local));
   return bareLocalPart.test(local) ? quoteLocalPart(local) : undefined;
 }
 
-function quoteLocalPart(plain: string): string {
+/** What a local part says, without the quotes it may need. */
+export function unquoteLocalPart(local: string): string {
+  return local.startsWith('"') ? local.slice(1, -1).replaceAll(/\\(.)/gu, "$1") : local;
+}
+
+/** A local part with quotes where RFC 5321 asks for them. */
+export function quoteLocalPart(plain: string): string {
   return dotString.test(plain) ? plain : `"${plain.replaceAll(/["\\]/g, String.raw`\$&`)}"`;
 }
 

@@ -14,7 +14,7 @@ export type { EnhancedStatus } from "./enhanced-status.ts";
 export { errorCodes, exitCodes, isPostmqError, PostmqError } from "./errors.ts";
 export type { ErrorCode } from "./errors.ts";
 export { countedDomain } from "./mail-domain.ts";
-export { messageOrigins, notifyConditions, successActions } from "./message.ts";
+export { messageOrigins, notifyConditions, successActions, verpDelimitersOf } from "./message.ts";
 export type {
   ClientAttributes,
   Envelope,

@@ -37,6 +37,11 @@ export type Envelope = {
   /** DSN ENVID, decoded from xtext. */
   readonly envid?: string;
   readonly ret?: "FULL" | "HDRS";
+  /**
+   * Two characters: each recipient gets a copy of its own, from a sender that names it between them (VERP). Absent: one
+   * sender for all. Without effect with the null sender. Source: verp_sender(3).
+   */
+  readonly verpDelimiters?: string;
   readonly client?: ClientAttributes;
   /** transport:nexthop that all of it is sent to for filtering, whoever it is for. Source: postconf(5) content_filter. */
   readonly contentFilter?: string;
@@ -45,6 +50,13 @@ export type Envelope = {
   /** sendmail -N for the recipients that -t finds. Only in maildrop. */
   readonly extractedNotify?: readonly NotifyCondition[];
 };
+
+/** The delimiters by which senders are to name their recipients, if they are: the null sender never does. */
+export function verpDelimitersOf(
+  envelope: Pick<Envelope, "sender" | "verpDelimiters">,
+): string | undefined {
+  return envelope.sender === "" ? undefined : envelope.verpDelimiters;
+}
 
 export const notifyConditions = ["NEVER", "SUCCESS", "FAILURE", "DELAY"] as const;
 export type NotifyCondition = (typeof notifyConditions)[number];

@@ -24,6 +24,7 @@ const plain = {
   contentFilter: "",
   isForceExpired: false,
   isFlushed: false,
+  isSingleRecipient: false,
 };
 
 function groupRecipients(of: readonly StoredRecipient[], by: GroupingRules, message = plain) {
@@ -51,6 +52,18 @@ describe("groupRecipients", () => {
   it("S17 makes one request without a recipient limit", () => {
     const many = recipients(...Array.from({ length: 120 }, (_, n) => `u${n}@x.example`));
     assert.equal(groupRecipients(many, { ...rules, recipientLimit: () => 0 }).groups.length, 1);
+  });
+
+  it("S17 makes a request for each recipient when the sender is to name it, whatever the limit", () => {
+    const verp = { ...plain, isSingleRecipient: true };
+    const three = recipients("a@x.example", "b@x.example", "c@x.example");
+    for (const limit of [50, 0]) {
+      const { groups } = groupRecipients(three, { ...rules, recipientLimit: () => limit }, verp);
+      assert.deepEqual(
+        groups.map((group) => [group.queueName, group.recipients.length]),
+        three.map(() => ["smtp:x.example", 1]),
+      );
+    }
   });
 
   it("S14 puts one destination together, whatever the order and the letter case", () => {

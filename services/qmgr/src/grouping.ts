@@ -37,6 +37,8 @@ export type GroupedMessage = {
   readonly isForceExpired: boolean;
   /** It is tried because of a flush: defer_transports does not count. */
   readonly isFlushed: boolean;
+  /** Each recipient gets a request of its own: its sender names the recipient (VERP). */
+  readonly isSingleRecipient: boolean;
 };
 
 export type RequestGroup = {
@@ -81,7 +83,7 @@ export function groupRecipients(
     else decided.push(decidedRecipient(recipient, outcome, destination.transport === "error"));
   }
   if (routed.length > 1) routed.sort(byDestination);
-  return { groups: cut(routed, rules), decided };
+  return { groups: cut(routed, message, rules), decided };
 }
 
 export function decidedRecipient(
@@ -168,11 +170,15 @@ function domainOf(address: string): string {
 }
 
 /** Source: spec S17. */
-function cut(routed: readonly Routed[], rules: GroupingRules): readonly RequestGroup[] {
+function cut(
+  routed: readonly Routed[],
+  { isSingleRecipient }: GroupedMessage,
+  rules: GroupingRules,
+): readonly RequestGroup[] {
   const groups: (RequestGroup & { readonly recipients: StoredRecipient[] })[] = [];
   for (const { recipient, destination, queueName: name } of routed) {
     const last = groups.at(-1);
-    const limit = rules.recipientLimit(destination.transport);
+    const limit = isSingleRecipient ? 1 : rules.recipientLimit(destination.transport);
     const hasRoom = limit === 0 || (last?.recipients.length ?? 0) < limit;
     const isSame = last?.queueName === name && isOneNexthop(last.destination, destination);
     if (last !== undefined && isSame && hasRoom) last.recipients.push(recipient);

@@ -7,6 +7,7 @@
  * Source: queues.md §3.7.
  */
 import type { QueueId } from "@postmq/vocabulary";
+import { verpDelimitersOf } from "@postmq/vocabulary";
 import type { ImportedMessage } from "@postmq/queue-store";
 
 /**
@@ -31,6 +32,8 @@ export type ActiveMessage = {
   readonly shareKey: string;
   /** transport:nexthop of a content filter, or "". */
   readonly contentFilter: string;
+  /** Its sender names each recipient (VERP), so that a request is for one only. */
+  readonly isSingleRecipient: boolean;
   /** It is tried because everything, or this message, was flushed. */
   readonly isFlushed: boolean;
   /** It was flushed by its id: it lifts what stands in its way (S29). */
@@ -104,6 +107,7 @@ export function openMessage(
     shareKey: opened.shareKey,
     isFlushed: opened.isFlushed,
     contentFilter: imported.envelope.contentFilter ?? "",
+    isSingleRecipient: verpDelimitersOf(imported.envelope) !== undefined,
     isForceExpired: imported.isForceExpired,
     isUnthrottling: imported.isUnthrottling,
     totalRecipients: imported.totalRecipients,

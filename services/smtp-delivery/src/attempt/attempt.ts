@@ -53,6 +53,7 @@ import { serves, sessionWishes } from "./session-wishes.ts";
 import type { SecuritySettings } from "./session-wishes.ts";
 import { successReportFor } from "./success-report.ts";
 import { applyOwnTrouble, applyVerdicts } from "./transaction-verdicts.ts";
+import { withVerpSender } from "./verp-request.ts";
 
 export type AttemptSettings = {
   readonly session: SessionSettings;
@@ -123,6 +124,8 @@ export function attempt(
 
 class Attempt {
   readonly #request: ClaimedRequest;
+  /** The sender of the message: that of the request names the recipient, with VERP. */
+  readonly #messageSender: string;
   readonly #tools: AttemptTools;
   readonly #state: AttemptState;
   /** On the clock of `performance.now()`. */
@@ -135,7 +138,8 @@ class Attempt {
   #knownServer: Pick<ServerAddress, "address" | "port"> | undefined;
 
   constructor(request: ClaimedRequest, tools: AttemptTools) {
-    this.#request = request;
+    this.#request = withVerpSender(request);
+    this.#messageSender = request.envelope.sender;
     this.#tools = tools;
     this.#state = new AttemptState(request.recipients, tools.settings.outcomes);
     this.#deadlineMs = performance.now() + tools.settings.attemptLimitMs;
@@ -222,7 +226,7 @@ class Attempt {
   }
 
   async #tryNexthops(): Promise<void> {
-    const { destination, envelope } = this.#request;
+    const { destination } = this.#request;
     const { plan, relayhostsFor, protocolOf } = this.#tools.settings;
     const protocol = protocolOf(destination.transport);
     const planned = ServerPlan.of(destination.nexthop, {
@@ -230,7 +234,7 @@ class Attempt {
       // There is none for LMTP.
       ...(protocol === "lmtp" ? { fallbackRelay: "" } : {}),
       protocol,
-      relayhosts: relayhostsFor(envelope.sender),
+      relayhosts: relayhostsFor(this.#messageSender),
       recipients: this.#state.pending.map(({ address }) => address),
       onWarning: (text) => this.#tools.onNotice("warning", text),
     });
