@@ -173,6 +173,7 @@ export const deliveryMutations: readonly RuleMutation[] = [
     "await this.#converse(session, false)",
     byJob,
   ),
+  of("D26", "session/smtp-session", ' || broken?.stage === "rset"', "", byJob),
   of(
     "D27",
     "session/smtp-session",

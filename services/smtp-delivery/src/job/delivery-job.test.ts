@@ -260,6 +260,21 @@ describe("connections between messages and jobs", () => {
     }
   });
 
+  it("D26 opens a new connection silently when the server does not answer RSET in time", async () => {
+    await using server = await FakeSmtpServer.start();
+    await using test = await startWorker({ POSTMQ_SMTP_RSET_TIMEOUT: "1s" });
+    await test.serve(request(1, server.relayhost));
+    server.decide = (event) =>
+      event.connection === 1 && event.stage === "rset" ? { hangs: true } : undefined;
+    await test.serve(request(2, server.relayhost));
+    assert.equal(server.totalConnections, 2);
+    assert.deepEqual(
+      test.delivering.ends.map(({ feedback, outcomes }) => `${feedback.kind} ${outcomes[0]?.kind}`),
+      ["good sent", "good sent"],
+    );
+    assert.deepEqual(test.log, []);
+  });
+
   it("D26 opens a new connection silently when the server leaves between messages of a job", async () => {
     await using server = await FakeSmtpServer.start({
       decide: (event) =>

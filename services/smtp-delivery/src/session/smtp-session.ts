@@ -118,7 +118,9 @@ export class SmtpSession extends OpenedSession {
   }
 
   #hasLeft({ rset, mail }: EnvelopeReplies): boolean {
-    const isLost = mail === undefined && this.broken?.how === "lost";
+    // One that is silent at RSET has heard of no mail yet (D26), as one that hung up has not.
+    const { broken } = this;
+    const isLost = mail === undefined && (broken?.how === "lost" || broken?.stage === "rset");
     return isLost || mail?.code === 421 || (rset !== undefined && !isPositive(rset));
   }
 
