@@ -12,6 +12,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { TlsOptions } from "node:tls";
 
 import { ByteReader, ConnectionEnded } from "./byte-reader.ts";
+import { dripping } from "./dripping-socket.ts";
 import type { Credentials, Decide, SmtpStage } from "./fake-smtp-stages.ts";
 import { askCredentials } from "./server-sasl.ts";
 import { serverHandshake, tlsFacts } from "./server-handshake.ts";
@@ -66,7 +67,13 @@ type Session = {
   sender: string;
   mailParameters: string;
   recipients: string[];
+  /** Of the handshake to come. */
+  handshakeDripMs: number | undefined;
 };
+
+/** When a connection was there. */
+export type ConnectionTimes = Readonly<Times>;
+type Times = { readonly openedMs: number; closedMs: number | undefined };
 
 const defaultKeywords = [
   "PIPELINING",
@@ -103,7 +110,7 @@ export class FakeSmtpServer implements AsyncDisposable {
   readonly #sockets = new Set<Socket>();
   /** Those that neither side has ended: a socket's "close" comes late in a busy process. */
   readonly #open = new Set<Socket>();
-  #connections = 0;
+  readonly #times: Times[] = [];
   #mostConnections = 0;
 
   constructor(server: Server, options: FakeSmtpOptions) {
@@ -146,7 +153,12 @@ export class FakeSmtpServer implements AsyncDisposable {
 
   /** All that were ever opened. */
   get totalConnections(): number {
-    return this.#connections;
+    return this.#times.length;
+  }
+
+  /** Of each connection, in order of arrival; closed is one that either side has ended. */
+  get connectionTimes(): readonly ConnectionTimes[] {
+    return this.#times;
   }
 
   /** Messages that we answered with 2xx. */
@@ -168,14 +180,19 @@ export class FakeSmtpServer implements AsyncDisposable {
   #accept(socket: Socket): void {
     socket.setNoDelay(true);
     this.#sockets.add(socket);
-    this.#connections += 1;
+    const times: Times = { openedMs: Date.now(), closedMs: undefined };
+    const connection = this.#times.push(times);
     this.#open.add(socket);
     this.#mostConnections = Math.max(this.#mostConnections, this.#open.size);
-    socket.once("end", () => this.#open.delete(socket));
+    const end = () => {
+      this.#open.delete(socket);
+      times.closedMs ??= Date.now();
+    };
+    socket.once("end", end);
     const gone = new AbortController();
     socket.once("close", () => {
       this.#sockets.delete(socket);
-      this.#open.delete(socket);
+      end();
       gone.abort();
     });
     const session: Session = {
@@ -184,11 +201,12 @@ export class FakeSmtpServer implements AsyncDisposable {
       reader: new ByteReader(socket),
       tls: undefined,
       owesHello: false,
-      connection: this.#connections,
+      connection,
       transaction: 0,
       sender: "",
       mailParameters: "",
       recipients: [],
+      handshakeDripMs: undefined,
     };
     this.#serve(session).catch((error: unknown) => {
       socket.destroy();
@@ -273,8 +291,10 @@ export class FakeSmtpServer implements AsyncDisposable {
     if (tls === undefined) throw new Error("a server without a certificate was asked for TLS");
     const reply = await this.#act(session, "tls");
     if (reply !== "") throw new ConnectionEnded("no handshake");
-    const socket = await serverHandshake(session.socket, tls);
     const plain = session.socket;
+    const { handshakeDripMs } = session;
+    const wire = handshakeDripMs === undefined ? plain : dripping(plain, handshakeDripMs);
+    const socket = await serverHandshake(wire, tls);
     socket.once("end", () => this.#open.delete(plain));
     session.reader = new ByteReader(socket);
     session.socket = socket;
@@ -364,6 +384,7 @@ export class FakeSmtpServer implements AsyncDisposable {
     if (behaviour?.delayMs !== undefined) await this.#wait(session, behaviour.delayMs);
     if (behaviour?.hangs === true) await this.#hang(session);
     if (behaviour?.cut === "before") throw new ConnectionEnded("cut before the answer");
+    if (stage === "tls") session.handshakeDripMs = behaviour?.dripMs;
     if (reply !== "") await write(session.socket, `${reply}\r\n`, behaviour?.dripMs);
     if (behaviour?.cut === "after") throw new ConnectionEnded("cut after the answer");
     return reply;

@@ -31,7 +31,7 @@ export type Behaviour = {
   readonly cut?: "before" | "after";
   /** Never answers, and reads no more. */
   readonly hangs?: boolean;
-  /** Answers one byte every so many ms. */
+  /** Answers one byte every so many ms. At `tls`: its part of the handshake, and all that follows. */
   readonly dripMs?: number;
 };
 

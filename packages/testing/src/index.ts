@@ -5,7 +5,7 @@ export { FakeDnsServer } from "./fake-dns-server.ts";
 export type { DecideDns, FakeDnsOptions, FakeDnsQuestion } from "./fake-dns-server.ts";
 export type { DnsTrouble, DnsZone, FakeDnsReply } from "./dns-zone.ts";
 export { FakeSmtpServer } from "./fake-smtp-server.ts";
-export type { FakeSmtpOptions, ReceivedMessage } from "./fake-smtp-server.ts";
+export type { ConnectionTimes, FakeSmtpOptions, ReceivedMessage } from "./fake-smtp-server.ts";
 export { smtpStages } from "./fake-smtp-stages.ts";
 export type { Behaviour, Credentials, Decide, SmtpStage, StageEvent } from "./fake-smtp-stages.ts";
 export type { TlsFacts } from "./server-handshake.ts";

@@ -1,5 +1,5 @@
 /** The server's side of a TLS handshake on a connection that is already open. */
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import { createServer } from "node:tls";
 import type { TLSSocket, TlsOptions } from "node:tls";
 
@@ -20,7 +20,7 @@ export type TlsFacts = {
  * @param socket paused; what it has read already is part of the handshake
  * @throws ConnectionEnded when the handshake fails
  */
-export async function serverHandshake(socket: Socket, options: TlsOptions): Promise<TLSSocket> {
+export async function serverHandshake(socket: Duplex, options: TlsOptions): Promise<TLSSocket> {
   // A server that listens nowhere: connections are handed to it, as node:tls documents for "connection".
   const server = createServer(options);
   return await new Promise<TLSSocket>((resolve, reject) => {
