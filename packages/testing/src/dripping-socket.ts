@@ -5,19 +5,17 @@ import { setTimeout as delay } from "node:timers/promises";
 
 /** @param socket paused: what it has read already is read here */
 export function dripping(socket: Socket, everyMs: number): Duplex {
-  const drip = async (bytes: Buffer) => {
+  const drip = async (bytes: Buffer, done: (error?: Error) => void) => {
     for (const byte of bytes) {
-      if (socket.destroyed) throw new Error("the connection is gone");
+      if (socket.destroyed) return done(new Error("the connection is gone"));
       socket.write(Uint8Array.of(byte));
       await delay(everyMs);
     }
+    done();
   };
   const duplex = new Duplex({
     read: () => void socket.resume(),
-    write: (bytes: Buffer, _encoding, done) =>
-      void drip(bytes)
-        .then(() => done())
-        .catch(done),
+    write: (bytes: Buffer, _encoding, done) => void drip(bytes, done),
     final: (done) => void socket.end(done),
     destroy: (error, done) => {
       socket.destroy();
