@@ -276,6 +276,20 @@ describe("loadParameters", () => {
     );
   });
 
+  it("D33 refuses VERP delimiters that are not two characters of verp_delimiter_filter", () => {
+    assert.match(refusal("default_verp_delimiters = +=-"), /two characters/);
+    assert.match(refusal("default_verp_delimiters = +a"), /of verp_delimiter_filter = "-=\+"/);
+    assert.match(refusal("verp_delimiter_filter = -="), /default_verp_delimiters = "\+="/);
+    const own = load("default_verp_delimiters = --\nverp_delimiter_filter = -");
+    assert.equal(own.default_verp_delimiters, "--");
+  });
+
+  it("lets VERP be asked for by the clients of mynetworks", () => {
+    const clients = (mainCf: string) => load(mainCf).smtpd_authorized_verp_clients;
+    assert.deepEqual(clients("mynetworks = 10.0.0.0/8"), ["10.0.0.0/8"]);
+    assert.deepEqual(clients("authorized_verp_clients = 192.0.2.1"), ["192.0.2.1"]);
+  });
+
   it("refuses control characters in a value", () => {
     assert.match(refusal("", { POSTMQ_SMTPD_BANNER: "a\r\nb" }), /control character/);
   });

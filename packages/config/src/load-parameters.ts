@@ -11,7 +11,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { hostname, networkInterfaces } from "node:os";
 import { dirname, resolve } from "node:path";
-import { PostmqError } from "@postmq/vocabulary";
+import { areVerpDelimiters, PostmqError } from "@postmq/vocabulary";
 import { readEnvironment } from "./environment.ts";
 import type { Environment } from "./environment.ts";
 import { expand, referencedNames } from "./expand.ts";
@@ -81,6 +81,7 @@ export function loadParameters(source: ParameterSource): Parameters {
     });
   }
   const parameters = values as unknown as Parameters;
+  checkVerpDelimiters(parameters);
   const transportOverrides = judgeNames(parameters, settings, resolver, source.onWarning);
   return Object.freeze({ ...parameters, transportOverrides });
 }
@@ -240,6 +241,14 @@ class Resolver {
           );
     return expand(text, (other, tested) => this.valueOf(other, tested));
   }
+}
+
+/** Source: Postfix src/global/mail_params.c, which looks at these two together too. */
+function checkVerpDelimiters(parameters: Parameters): void {
+  const { default_verp_delimiters: delimiters, verp_delimiter_filter: allowed } = parameters;
+  if (areVerpDelimiters(delimiters, allowed)) return;
+  const problem = `it must be two characters of verp_delimiter_filter = ${JSON.stringify(allowed)}`;
+  throw invalid("default_verp_delimiters", delimiters, new BadValue(problem));
 }
 
 type Reading = {

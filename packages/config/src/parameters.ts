@@ -91,6 +91,8 @@ const nexthopListForm = {
   saying: "host, host:port, [host] or [host]:port, or a list of them",
 };
 
+const networkBounds = "addresses, net/length without host bits, !exclusions, files of such";
+
 const relayRestrictions = [
   "permit_mynetworks",
   "permit_sasl_authenticated",
@@ -257,7 +259,7 @@ export const parameterTable = {
   }),
   mynetworks: list({
     default: mynetworksDefault,
-    bounds: "addresses, net/length without host bits, !exclusions, files of such",
+    bounds: networkBounds,
     readBy: ["smtpd"],
     source: "postconf(5), mynetworks_style = host; spec V23",
     about: "Clients that may relay. In containers it must name the clients.",
@@ -734,6 +736,35 @@ export const parameterTable = {
     readBy: ["smtpd"],
     source: "postconf(5); Departs: only these restrictions",
     about: "Who may send to where; the first that decides wins.",
+  }),
+  authorized_verp_clients: list({
+    default: "$mynetworks",
+    bounds: networkBounds,
+    readBy: ["smtpd"],
+    source: "postconf(5); Departs: no names of clients, no tables",
+    about: "Default of smtpd_authorized_verp_clients.",
+  }),
+  smtpd_authorized_verp_clients: list({
+    default: "$authorized_verp_clients",
+    bounds: networkBounds,
+    readBy: ["smtpd"],
+    source: "postconf(5), VERP_README; Departs: no names of clients, no tables",
+    about: "Clients that may ask by XVERP for a sender of its own for each recipient.",
+  }),
+  default_verp_delimiters: text({
+    default: "+=",
+    form: { pattern: /^[!-~]{2}$/, saying: "two characters of verp_delimiter_filter" },
+    readBy: ["smtpd", "commands"],
+    source: "postconf(5), VERP_README; spec D33",
+    about:
+      "What stands round the recipient's name in a sender, where the client names nothing else.",
+  }),
+  verp_delimiter_filter: text({
+    default: "-=+",
+    form: { pattern: /^[!-~]+$/, saying: "one or more printable characters" },
+    readBy: ["smtpd", "cleanup", "commands"],
+    source: "postconf(5), VERP_README",
+    about: "Characters that may be VERP delimiters.",
   }),
   smtpd_forbid_bare_newline: oneOf(["no", "normalize", "reject"], {
     default: "normalize",
@@ -1380,6 +1411,12 @@ export const parameterTable = {
     readBy: ["bounce"],
     source: "postconf(5)",
     about: "Originals larger than this go into reports with their headers only.",
+  }),
+  disable_verp_bounces: yesNo({
+    default: "no",
+    readBy: ["bounce"],
+    source: "postconf(5), VERP_README; spec D33",
+    about: "Mail with VERP has one report of failures for all recipients, to its plain sender.",
   }),
   double_bounce_sender: text({
     default: "double-bounce",

@@ -18,5 +18,5 @@ export {
   parseSmtpPath,
   quoteAddress,
 } from "./smtp-path.ts";
-export { areVerpDelimiters, verpSender } from "./verp-sender.ts";
+export { verpSender } from "./verp-sender.ts";
 export { decodeXtext, encodeXtext } from "./xtext.ts";

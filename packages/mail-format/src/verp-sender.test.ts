@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import fc from "fast-check";
 
 import { parseAddress } from "./smtp-path.ts";
-import { areVerpDelimiters, verpSender } from "./verp-sender.ts";
+import { verpSender } from "./verp-sender.ts";
 
 describe("VERP senders", () => {
   it("D33 name the recipient between the delimiters", () => {
@@ -45,19 +45,6 @@ describe("VERP senders", () => {
         const made = verpSender("+=", sender, recipient);
         assert.equal(parseAddress(made), made);
       }),
-    );
-  });
-
-  it("D33 delimiters are two of the characters that are allowed", () => {
-    const fit = ["+=", "--", "==", "=-"];
-    const unfit = ["", "+", "+=+", "+ ", "a=", "😀"];
-    assert.deepEqual(
-      fit.filter((text) => !areVerpDelimiters(text, "-=+")),
-      [],
-    );
-    assert.deepEqual(
-      unfit.filter((text) => areVerpDelimiters(text, "-=+")),
-      [],
     );
   });
 });

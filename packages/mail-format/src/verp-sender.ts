@@ -25,11 +25,6 @@ export function verpSender(delimiters: string, sender: string, recipient: string
   return from.domain === undefined ? local : `${local}@${from.domain}`;
 }
 
-/** Whether the text can be VERP delimiters: two characters of those allowed. Source: postconf(5) verp_delimiter_filter. */
-export function areVerpDelimiters(text: string, allowed: string): boolean {
-  return text.length === 2 && [...text].every((character) => allowed.includes(character));
-}
-
 function split(address: string): { readonly local: string; readonly domain: string | undefined } {
   const domain = addressDomain(address);
   const local = domain === undefined ? address : address.slice(0, -domain.length - 1);

@@ -14,7 +14,7 @@ export type { EnhancedStatus } from "./enhanced-status.ts";
 export { errorCodes, exitCodes, isPostmqError, PostmqError } from "./errors.ts";
 export type { ErrorCode } from "./errors.ts";
 export { countedDomain } from "./mail-domain.ts";
-export { messageOrigins, notifyConditions, successActions, verpDelimitersOf } from "./message.ts";
+export { messageOrigins, notifyConditions, successActions } from "./message.ts";
 export type {
   ClientAttributes,
   Envelope,
@@ -39,3 +39,4 @@ export {
 export type { BellQueue, MessageQueue, QueueMove } from "./queue-name.ts";
 export { serviceNames } from "./service-name.ts";
 export type { ServiceName } from "./service-name.ts";
+export { areVerpDelimiters, verpDelimitersOf } from "./verp-delimiters.ts";

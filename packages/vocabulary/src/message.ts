@@ -51,13 +51,6 @@ export type Envelope = {
   readonly extractedNotify?: readonly NotifyCondition[];
 };
 
-/** The delimiters by which senders are to name their recipients, if they are: the null sender never does. */
-export function verpDelimitersOf(
-  envelope: Pick<Envelope, "sender" | "verpDelimiters">,
-): string | undefined {
-  return envelope.sender === "" ? undefined : envelope.verpDelimiters;
-}
-
 export const notifyConditions = ["NEVER", "SUCCESS", "FAILURE", "DELAY"] as const;
 export type NotifyCondition = (typeof notifyConditions)[number];
 
