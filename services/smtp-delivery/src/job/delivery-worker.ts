@@ -25,7 +25,7 @@ import { writeHeldOutcomes } from "./held-outcomes.ts";
 import type { AttemptSettings } from "../attempt/attempt.ts";
 import { cacheSettings } from "../settings.ts";
 import type { ProtocolNotices } from "./protocol-notice.ts";
-import { startWatchdog } from "./watchdog.ts";
+import { Watchdog } from "./watchdog.ts";
 
 /** Deliveries in flight may take this long to end after SIGTERM; service-kit ends the process 5 s later. */
 const drainDeadlineMs = 20_000;
@@ -60,6 +60,10 @@ export class DeliveryWorker {
       delivering.connections.isAskedFor(name),
     );
     delivering.connections.onAsked = (name) => this.cache.giveWay(name);
+    const watchdog = new Watchdog({
+      limitMs: parameters.daemon_timeout,
+      holdsFacts: () => delivering.unwritten().length > 0,
+    });
     this.#tools = {
       delivering: {
         claim: (names) => this.#claim(names),
@@ -70,12 +74,7 @@ export class DeliveryWorker {
         connections: delivering.connections,
       },
       connectionRules: connectionRules(parameters),
-      watch: (name) =>
-        startWatchdog({
-          limitMs: parameters.daemon_timeout,
-          what: `the delivery of ${formatRequestName(name)}`,
-          holdsFacts: () => delivering.unwritten().length > 0,
-        }),
+      watch: (name) => watchdog.watch(() => `the delivery of ${formatRequestName(name)}`),
       settings: parts.settings,
       protocolNotices: parts.protocolNotices,
       cache: this.cache,

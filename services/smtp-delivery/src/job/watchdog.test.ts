@@ -1,34 +1,50 @@
 import assert from "node:assert/strict";
-import { describe, it, mock } from "node:test";
+import { after, before, describe, it } from "node:test";
 
-import { startWatchdog } from "./watchdog.ts";
+import { waitFor } from "@postmq/testing";
+
+import { Watchdog } from "./watchdog.ts";
 
 describe("the watchdog", () => {
-  it("S35: bites when the time is over, but not while outcomes wait for Redis", () => {
-    mock.timers.enable({ apis: ["setTimeout"] });
-    try {
-      let holdsFacts = true;
-      using _watchdog = startWatchdog({
-        limitMs: 5_000,
-        what: "the delivery of x",
-        holdsFacts: () => holdsFacts,
-      });
-      mock.timers.tick(8_000);
-      holdsFacts = false;
-      assert.throws(() => mock.timers.tick(1_000), /x has taken longer than daemon_timeout/);
-    } finally {
-      mock.timers.reset();
-    }
+  // It keeps no process alive.
+  let alive: NodeJS.Timeout | undefined;
+  before(() => {
+    alive = setInterval(() => {}, 1_000);
+  });
+  after(() => clearInterval(alive));
+
+  it("S35: bites when the time is over, but not while outcomes wait for Redis", async () => {
+    const bites: string[] = [];
+    let asked = 0;
+    let holdsFacts = true;
+    const dog = new Watchdog({
+      limitMs: 20,
+      putOffMs: 5,
+      holdsFacts: () => {
+        asked += 1;
+        return holdsFacts;
+      },
+      bite: (why) => bites.push(why),
+    });
+    using _watched = dog.watch(() => "the delivery of x");
+    await waitFor(() => asked >= 3);
+    assert.deepEqual(bites, []);
+    holdsFacts = false;
+    await waitFor(() => bites.length > 0);
+    assert.deepEqual(bites, ["the delivery of x has taken longer than daemon_timeout"]);
   });
 
-  it("S35: does nothing once the delivery has ended", () => {
-    mock.timers.enable({ apis: ["setTimeout"] });
-    try {
-      const watchdog = startWatchdog({ limitMs: 5_000, what: "x", holdsFacts: () => false });
-      watchdog[Symbol.dispose]();
-      mock.timers.tick(10_000);
-    } finally {
-      mock.timers.reset();
-    }
+  it("S35: is content with a delivery that has ended, and minds those that go on", async () => {
+    const bites: string[] = [];
+    const dog = new Watchdog({
+      limitMs: 30,
+      holdsFacts: () => false,
+      bite: (why) => bites.push(why),
+    });
+    const ended = dog.watch(() => "the first");
+    using _stuck = dog.watch(() => "the second");
+    ended[Symbol.dispose]();
+    await waitFor(() => bites.length > 0);
+    assert.deepEqual(bites, ["the second has taken longer than daemon_timeout"]);
   });
 });

@@ -8,22 +8,49 @@
  */
 import { panic } from "@postmq/vocabulary";
 
-const putOffMs = 1_000;
-/** What a timer can count. */
-const longestMs = 2 ** 31 - 1;
+import { Deadline } from "../session/deadline.ts";
 
-/** Dispose of it when the delivery has ended. */
-export function startWatchdog(options: {
+export type WatchdogOptions = {
   readonly limitMs: number;
-  readonly what: string;
   /** Whether the process has facts that only it knows. */
   readonly holdsFacts: () => boolean;
-}): Disposable {
-  const { limitMs, what, holdsFacts } = options;
-  const bark = () => {
-    if (!holdsFacts()) panic(`${what} has taken longer than daemon_timeout`);
-    timer = setTimeout(bark, putOffMs);
-  };
-  let timer = setTimeout(bark, Math.min(limitMs, longestMs));
-  return { [Symbol.dispose]: () => clearTimeout(timer) };
+  /** Until it is looked again whether it still has. */
+  readonly putOffMs?: number;
+  /** Default: the end of the process. */
+  readonly bite?: (why: string) => void;
+};
+
+type Watched = { readonly what: () => string; readonly dueMs: number };
+
+/** All deliveries of a process have the same limit: the one that began first is the first to be late. */
+export class Watchdog {
+  readonly #options: WatchdogOptions;
+  readonly #watched = new Set<Watched>();
+  readonly #deadline = new Deadline(() => this.#bark());
+
+  constructor(options: WatchdogOptions) {
+    this.#options = options;
+  }
+
+  /** Dispose of it when the delivery has ended. */
+  watch(what: () => string): Disposable {
+    const watched = { what, dueMs: performance.now() + this.#options.limitMs };
+    this.#watched.add(watched);
+    if (this.#watched.size === 1) this.#deadline.set(watched.dueMs);
+    return { [Symbol.dispose]: () => this.#leave(watched) };
+  }
+
+  #leave(watched: Watched): void {
+    this.#watched.delete(watched);
+    if (this.#watched.size === 0) this.#deadline.clear();
+  }
+
+  #bark(): void {
+    const [oldest] = this.#watched;
+    if (oldest === undefined) return;
+    const { holdsFacts, putOffMs = 1_000, bite = panic } = this.#options;
+    const isLate = performance.now() >= oldest.dueMs;
+    if (isLate && !holdsFacts()) bite(`${oldest.what()} has taken longer than daemon_timeout`);
+    else this.#deadline.set(isLate ? performance.now() + putOffMs : oldest.dueMs);
+  }
 }

@@ -20,6 +20,7 @@ import type { ConnectionToken } from "@postmq/queue-store";
 import SMTPConnection from "nodemailer/lib/smtp-connection";
 
 import type { TlsPolicy, TlsVerdict } from "../tls/tls-policy.ts";
+import { Deadline } from "./deadline.ts";
 import { readReply } from "./reply-verdict.ts";
 import type { Stage } from "./reply-verdict.ts";
 import type { ServerName } from "./server-name.ts";
@@ -50,7 +51,7 @@ interface Innards {
   /** Handlers for the replies still to come, in order. */
   readonly _responseActions: ReplyAction[];
   /** Replies that are in and not yet handled. */
-  readonly _responseQueue: readonly string[];
+  readonly _responseQueue: string[];
   /** The last of them is not whole yet. */
   readonly _responsePartial: boolean;
   /** The EHLO reply without its first line; undefined after HELO. */
@@ -79,6 +80,8 @@ const largestReplyBytes = 65_536;
 const mostUnreadReplies = 20_000;
 /** After QUIT the server may take so long to close its side. It holds a token until then. */
 const closingMs = 1_000;
+/** Of one line, ASCII, and no 421, which ends the session: all that nodemailer would do is to hand it on. */
+const isPlainReply = /^(?!421)\d{3} [\x20-\x7E]*$/;
 /** nodemailer's own timers must never fire before ours. */
 const neverMs = 2 ** 31 - 1;
 
@@ -113,7 +116,7 @@ export class Conversation extends Connection {
   /** The TCP connection, or that of a UNIX socket. */
   readonly #socket: Socket;
   #token: ConnectionToken;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #deadline = new Deadline(() => this.#onLate());
   #broken: Broken | undefined;
   #onMet: ((isMet: boolean) => void) | undefined;
 
@@ -148,7 +151,10 @@ export class Conversation extends Connection {
     this.#isTlsImplicit = isTlsImplicit;
     this.#socket = socket;
     this.#token = token;
-    socket.once("close", () => this.#token[Symbol.dispose]());
+    socket.once("close", () => {
+      this.#token[Symbol.dispose]();
+      this.#deadline[Symbol.dispose]();
+    });
   }
 
   // --------------------------------------------------------------------------------------- the token
@@ -338,6 +344,20 @@ export class Conversation extends Connection {
     if (this._responseQueue.length > mostUnreadReplies) this.drop();
   }
 
+  /** nodemailer makes a turn of the event loop for each reply, and decodes it: most replies need neither. */
+  override _processResponse(): void {
+    // Nobody's reply, or none.
+    if (this._responseActions.length === 0) return super._processResponse();
+    while (this.#hasAwaitedReply()) {
+      const [raw = ""] = this._responseQueue;
+      if (!isPlainReply.test(raw)) return super._processResponse();
+      this._responseQueue.shift();
+      this.lastServerResponse = raw;
+      this._responseActions.shift()?.call(this, raw);
+    }
+    if (this._responseQueue.length > 0) setImmediate(() => this._processResponse());
+  }
+
   #hasAwaitedReply(): boolean {
     const isIn = !this._responsePartial && this._responseQueue.length > 0;
     return isIn && this._responseActions.length > 0 && !this.destroyed;
@@ -355,22 +375,20 @@ export class Conversation extends Connection {
     return this.#broken;
   }
 
+  /** The deadline of what is awaited now: of its own, and of the attempt. */
   protected arm(stage: Stage): void {
-    clearTimeout(this.#timer);
     this.at = stage;
-    const leftMs = this.deadlineMs - performance.now();
-    this.#timer = setTimeout(
-      () => {
-        this.breakOff("timedOut");
-        this.#destroy();
-      },
-      Math.min(this.settings.timeoutsMs[stage], leftMs),
-    );
+    const limitMs = this.settings.timeoutsMs[stage];
+    this.#deadline.set(Math.min(performance.now() + limitMs, this.deadlineMs));
   }
 
   protected disarm(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
+    this.#deadline.clear();
+  }
+
+  #onLate(): void {
+    this.breakOff("timedOut");
+    this.#destroy();
   }
 
   /** The conversation is over. The first cause counts. */
