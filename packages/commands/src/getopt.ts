@@ -17,13 +17,19 @@ export type GivenArguments = {
 
 /**
  * @param letters the options known: `x` has no value, `x:` has one, `x::` has one only if it is attached
+ * @param meant what a word with options stands for, given the word after it
  * @throws CommandFailure, exit 64, in getopt's words
  */
-export function getopt(args: readonly string[], letters: string): GivenArguments {
+export function getopt(
+  args: readonly string[],
+  letters: string,
+  meant: (word: string, next: string | undefined) => string = (word) => word,
+): GivenArguments {
   const options: GivenOption[] = [];
   const operands: string[] = [];
   for (let at = 0; at < args.length; at += 1) {
-    const word = args[at] ?? "";
+    const given = args[at] ?? "";
+    const word = given.startsWith("-") ? meant(given, args[at + 1]) : given;
     if (word === "--") return { options, operands: [...operands, ...args.slice(at + 1)] };
     if (!word.startsWith("-") || word === "-") {
       operands.push(word);

@@ -41,6 +41,7 @@ const message: DroppedMessage = {
     encoding: "8bit",
     envid: "E+1",
     ret: "HDRS",
+    verpDelimiters: "+=",
     extractRecipients: true,
     client: { name: "localhost", address: "", protocol: "", uid: 1234 },
   },

@@ -78,6 +78,7 @@ function parseEnvelope(value: unknown): Envelope {
     "smtputf8",
     "envid",
     "ret",
+    "verpDelimiters",
     "extractRecipients",
     "extractedNotify",
     "uid",
@@ -97,6 +98,9 @@ function parseEnvelope(value: unknown): Envelope {
     ...(isSet(said["smtputf8"], "smtputf8") ? { smtputf8: true } : {}),
     ...(said["envid"] === undefined ? {} : { envid: text(said["envid"], "envid") }),
     ...(ret === undefined ? {} : { ret }),
+    ...(said["verpDelimiters"] === undefined
+      ? {}
+      : { verpDelimiters: text(said["verpDelimiters"], "verpDelimiters") }),
     ...(isSet(said["extractRecipients"], "extractRecipients") ? { extractRecipients: true } : {}),
     ...(said["extractedNotify"] === undefined
       ? {}

@@ -13,7 +13,7 @@ import type { Log } from "@postmq/observability";
 import type { Cleaning, ContentWriter, FinishedContent, OpenedMessage } from "@postmq/queue-store";
 import type { RewritingParameters } from "@postmq/rewriting";
 import type { InFlowDelay } from "@postmq/service-kit";
-import { isPostmqError } from "@postmq/vocabulary";
+import { areVerpDelimiters, isPostmqError } from "@postmq/vocabulary";
 import type { PostmqError, QueueId } from "@postmq/vocabulary";
 import { decide } from "./decide.ts";
 import type { Decision } from "./decide.ts";
@@ -23,7 +23,7 @@ export type CleanupParts = {
   readonly cleaning: Cleaning;
   readonly inFlow: InFlowDelay;
   readonly log: Log;
-  readonly parameters: RewritingParameters;
+  readonly parameters: RewritingParameters & { readonly verp_delimiter_filter: string };
   /** Messages in work. */
   readonly places: WorkBudget;
   /** Bytes of their contents. */
@@ -68,7 +68,7 @@ async function openMessage(parts: CleanupParts, id: QueueId): Promise<OpenedMess
 
 async function cleanOpened(parts: CleanupParts, opened: OpenedMessage): Promise<CleanupEnd> {
   const stored = await parts.cleaning.readContent(opened.content);
-  const decision = decide(opened, stored, parts.parameters);
+  const decision = decide(withFitVerp(opened, parts), stored, parts.parameters);
   if (decision.action === "discard") return await discard(parts, opened, decision.reason);
   logDecision(parts.log, opened, decision);
   await parts.inFlow.wait();
@@ -80,6 +80,19 @@ async function cleanOpened(parts: CleanupParts, opened: OpenedMessage): Promise<
   const answer = await parts.cleaning.release(opened, into);
   if (answer === "stale") return "left";
   return decision.refusal === undefined ? "released" : "refused";
+}
+
+/** Whoever writes to maildrop may have written anything. Source: Postfix src/cleanup/cleanup_envelope.c. */
+function withFitVerp(opened: OpenedMessage, { parameters, log }: CleanupParts): OpenedMessage {
+  const { verpDelimiters, ...plain } = opened.envelope;
+  if (verpDelimiters === undefined) return opened;
+  const isFit = areVerpDelimiters(verpDelimiters, parameters.verp_delimiter_filter);
+  if (isFit && plain.sender !== "") return opened;
+  const why = isFit
+    ? "VERP request for null sender"
+    : `bad VERP request: ${JSON.stringify(verpDelimiters.slice(0, 100))}`;
+  log.warning(`ignoring ${why}`, opened.id);
+  return { ...opened, envelope: plain };
 }
 
 async function discard(

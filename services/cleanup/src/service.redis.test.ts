@@ -125,6 +125,27 @@ async function deliveredContent(store: Store): Promise<Buffer> {
 }
 
 describe("the cleanup daemon", () => {
+  it("D33: ignores a request for VERP that is malformed, or with the null sender", () =>
+    withStore(
+      async ({ store }) => {
+        await using cleanup = await runCleanup(store);
+        const intake = await openIntake(store);
+        const asked = async (sender: string, verpDelimiters: string) => {
+          const envelope = { sender, origin: "sendmail", verpDelimiters } as const;
+          const id = await drop(intake, Buffer.from("Subject: x\r\n"), { envelope });
+          return (await inQueue(store, id, "incoming")).envelope.verpDelimiters;
+        };
+        assert.equal(await asked("a@example.net", "=-"), "=-");
+        assert.equal(await asked("a@example.net", "+#"), undefined);
+        assert.equal(await asked("", "+="), undefined);
+        const warnings = cleanup.lines.filter((line) => line.includes("ignoring"));
+        assert.match(warnings[0] ?? "", / warning: ignoring bad VERP request: "\+#"$/);
+        assert.match(warnings[1] ?? "", / warning: ignoring VERP request for null sender$/);
+        assert.equal(warnings.length, 2);
+      },
+      { redis },
+    ));
+
   it("moves a message from maildrop to incoming, rewritten, and logs its message-id", () =>
     withStore(
       async ({ store }) => {

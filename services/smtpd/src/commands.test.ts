@@ -392,6 +392,43 @@ describe("SMTP rules", () => {
     ]);
   });
 
+  it("D33 keeps the delimiters of XVERP, its own or the default ones", async () => {
+    const intake = new MemoryIntake();
+    await using server = await startListener({ intake, isVerp: true });
+    using client = await connectTo(server.port);
+    assert.ok((await client.command("EHLO client.example.net")).lines.includes("XVERP"));
+    const bad = "501 5.5.4 Error: XVERP needs two characters from -=+";
+    await say(client, [
+      ["MAIL FROM:<a@example.com> XVERP=", bad],
+      ["MAIL FROM:<a@example.com> XVERP=+", bad],
+      ["MAIL FROM:<a@example.com> XVERP=+=-", bad],
+      ["MAIL FROM:<a@example.com> XVERP=+#", bad],
+      ["MAIL FROM:<> XVERP", "503 5.5.4 Error: XVERP requires non-null sender"],
+    ]);
+    for (const word of ["XVERP", "xverp==-", "BODY=8BITMIME"]) {
+      await say(client, [
+        [`MAIL FROM:<a@example.com> ${word}`, "250 2.1.0 Ok"],
+        ["RCPT TO:<b@example.net>", "250 2.1.5 Ok"],
+        ["DATA", "354 End data with <CR><LF>.<CR><LF>"],
+      ]);
+      assert.equal((await client.command("\r\n.")).code, 250);
+    }
+    assert.deepEqual(
+      intake.messages.map(({ envelope }) => envelope.verpDelimiters),
+      ["+=", "=-", undefined],
+    );
+  });
+
+  it("D33 knows no XVERP where the client may not ask for it", async () => {
+    await using server = await startListener({ intake: new MemoryIntake() });
+    using client = await connectTo(server.port);
+    assert.ok(!(await client.command("EHLO client.example.net")).lines.includes("XVERP"));
+    await say(client, [
+      ["MAIL FROM:<a@example.com> XVERP", "555 5.5.4 Unsupported option: XVERP"],
+      ["MAIL FROM:<a@example.com> XVERP==-", "555 5.5.4 Unsupported option: XVERP"],
+    ]);
+  });
+
   it("V11 keeps BODY as the encoding, and refuses addresses that need SMTPUTF8", async () => {
     const intake = new MemoryIntake();
     await using server = await startListener({ intake });

@@ -28,6 +28,7 @@ import { CommandStatistics } from "./command-statistics.ts";
 import type { CountedCommand } from "./command-statistics.ts";
 import type { CommitDeadline } from "./commit-deadline.ts";
 import { parseMailParameters, parseRcptParameters } from "./envelope-parameters.ts";
+import type { MailParameters, VerpRules } from "./envelope-parameters.ts";
 import { ErrorLimits } from "./error-limits.ts";
 import { IncomingMessage, refusalOf } from "./incoming-message.ts";
 import type { RelayGuard } from "./relay-guard.ts";
@@ -47,6 +48,8 @@ export type DialogueContext = {
   readonly relayGuard: RelayGuard;
   /** Whether the address is in mynetworks. */
   isTrustedClient(address: string): boolean;
+  /** Whether the address may ask for VERP (smtpd_authorized_verp_clients). */
+  isVerpClient(address: string): boolean;
   /** Whether the address is one of this machine's: its mail gets missing headers (R5). */
   isOwnAddress(address: string): boolean;
 };
@@ -63,7 +66,7 @@ export type DialogueMode = "commands" | "content" | "closed";
 
 type Transaction = {
   readonly sender: string;
-  readonly parameters: Pick<Envelope, "encoding" | "ret" | "envid">;
+  readonly parameters: Omit<MailParameters, "size">;
   readonly recipients: Recipient[];
   /** Recipients beyond smtpd_recipient_limit. */
   overshoot: number;
@@ -99,6 +102,8 @@ export class Dialogue {
   readonly #context: DialogueContext;
   readonly #client: DialogueClient;
   readonly #isTrusted: boolean;
+  /** undefined: this client may not ask for VERP. */
+  readonly #verp: VerpRules | undefined;
   readonly #limits: ErrorLimits;
   readonly #statistics = new CommandStatistics();
   #mode: DialogueMode = "commands";
@@ -117,6 +122,7 @@ export class Dialogue {
     this.#context = context;
     this.#client = client;
     this.#isTrusted = context.isTrustedClient(client.address);
+    this.#verp = context.isVerpClient(client.address) ? context.settings.verp : undefined;
     this.#limits = new ErrorLimits(context.settings.errorLimits);
   }
 
@@ -235,12 +241,15 @@ export class Dialogue {
     const sender = path.address;
     if (sender === undefined) return "501 5.1.7 Bad sender address syntax";
     if (!isAscii(sender)) return "553 5.6.7 Internationalized sender address not supported";
-    const parameters = parseMailParameters(path.parameters);
+    const parameters = parseMailParameters(path.parameters, this.#verp);
     if (typeof parameters === "string") return parameters;
     const { size = 0, ...kept } = parameters;
     const limit = settings.message.messageSizeLimit;
     if (limit > 0 && size > limit) {
       return this.#rejected("MAIL", "552 5.3.4 Message size exceeds fixed limit", { sender });
+    }
+    if (kept.verpDelimiters !== undefined && sender === "") {
+      return "503 5.5.4 Error: XVERP requires non-null sender";
     }
     const trouble = refusalOf(intake);
     if (trouble !== undefined) return this.#rejected("MAIL", trouble, { sender });
@@ -344,6 +353,7 @@ export class Dialogue {
       "PIPELINING",
       limit > 0 ? `SIZE ${limit}` : "SIZE",
       "VRFY",
+      ...(this.#verp === undefined ? [] : ["XVERP"]),
       "ENHANCEDSTATUSCODES",
       "8BITMIME",
     ];

@@ -1,11 +1,12 @@
 /**
  * The parameters of MAIL and RCPT: which are known, what values they take, and the reply when one is wrong.
  *
- * Source: RFC 1870 (SIZE), RFC 6152 (BODY), RFC 3461 §4 (RET, ENVID, NOTIFY, ORCPT); spec V1, V10, V11.
+ * Source: RFC 1870 (SIZE), RFC 6152 (BODY), RFC 3461 §4 (RET, ENVID, NOTIFY, ORCPT); VERP_README (XVERP); spec V1, V10,
+ * V11.
  */
 import { decodeXtext } from "@postmq/mail-format";
 import type { Envelope, NotifyCondition, Recipient } from "@postmq/vocabulary";
-import { notifyConditions } from "@postmq/vocabulary";
+import { areVerpDelimiters, notifyConditions } from "@postmq/vocabulary";
 
 import type { EsmtpParameter } from "./command-line.ts";
 import type { Reply } from "./reply.ts";
@@ -16,20 +17,37 @@ const longestEnvid = 100;
 /** RFC 3461 §4.2. */
 const longestOrcpt = 500;
 
-export type MailParameters = Pick<Envelope, "encoding" | "ret" | "envid"> & {
+export type MailParameters = Pick<Envelope, "encoding" | "ret" | "envid" | "verpDelimiters"> & {
   /** What the client says the message will have, in bytes. */
   readonly size?: number;
 };
 
+/** How VERP may be asked for. */
+export type VerpRules = {
+  /** default_verp_delimiters. */
+  readonly delimiters: string;
+  /** verp_delimiter_filter. */
+  readonly allowed: string;
+};
+
 export type RcptParameters = Pick<Recipient, "notify" | "orcpt">;
 
-/** @returns the parameters, or the reply that refuses the command. */
-export function parseMailParameters(parameters: readonly EsmtpParameter[]): MailParameters | Reply {
+/**
+ * @param verp undefined: this client may not ask for it, and XVERP is as unknown as any other word
+ * @returns the parameters, or the reply that refuses the command.
+ */
+export function parseMailParameters(
+  parameters: readonly EsmtpParameter[],
+  verp: VerpRules | undefined,
+): MailParameters | Reply {
   const repeated = findRepeated(parameters);
   if (repeated !== undefined) return badParameter(repeated);
   let parsed: MailParameters = {};
   for (const { keyword, value } of parameters) {
-    const one = mailParameter(keyword, value ?? "");
+    const one =
+      keyword === "XVERP" && verp !== undefined
+        ? verpParameter(value, verp)
+        : mailParameter(keyword, value ?? "");
     if (typeof one === "string") return one;
     parsed = { ...parsed, ...one };
   }
@@ -68,6 +86,15 @@ function mailParameter(keyword: string, value: string): MailParameters | Reply {
     default:
       return unknownParameter(keyword);
   }
+}
+
+function verpParameter(
+  value: string | undefined,
+  { delimiters, allowed }: VerpRules,
+): MailParameters | Reply {
+  if (value === undefined) return { verpDelimiters: delimiters };
+  if (areVerpDelimiters(value, allowed)) return { verpDelimiters: value };
+  return `501 5.5.4 Error: XVERP needs two characters from ${allowed}`;
 }
 
 function rcptParameter(keyword: string, value: string): RcptParameters | Reply {

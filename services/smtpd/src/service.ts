@@ -18,6 +18,10 @@ export async function startSmtpd(context: ServiceContext): Promise<Service> {
   const { parameters, store, log, metrics } = context;
   const settings = readSmtpdSettings(parameters);
   const trusted = parseNetworks(parameters.mynetworks);
+  const verpClients = parseNetworks(
+    parameters.smtpd_authorized_verp_clients,
+    "smtpd_authorized_verp_clients",
+  );
   const ownAddresses = new Set(
     Object.values(networkInterfaces()).flatMap((addresses) =>
       (addresses ?? []).map(({ address }) => address.toLowerCase()),
@@ -34,6 +38,7 @@ export async function startSmtpd(context: ServiceContext): Promise<Service> {
     clock: store.clock,
     relayGuard: makeRelayGuard(settings.relay),
     isTrustedClient: (address) => inNetworks(address, trusted),
+    isVerpClient: (address) => inNetworks(address, verpClients),
     isOwnAddress: (address) => ownAddresses.has(address),
   });
   const isOff = parameters.smtpd_listen === "";

@@ -1,6 +1,7 @@
 /** What the SMTP server is told: the parameters it reads, in the form in which it uses them. */
 import type { Parameters } from "@postmq/config";
 
+import type { VerpRules } from "./envelope-parameters.ts";
 import type { ErrorLimitSettings } from "./error-limits.ts";
 import type { MessageSettings } from "./incoming-message.ts";
 import type { RelayPolicy } from "./relay-guard.ts";
@@ -23,6 +24,7 @@ export type SmtpdSettings = {
   readonly errorLimits: ErrorLimitSettings;
   readonly relay: RelayPolicy;
   readonly message: MessageSettings;
+  readonly verp: VerpRules;
 };
 
 export function readSmtpdSettings(parameters: Parameters): SmtpdSettings {
@@ -53,6 +55,10 @@ export function readSmtpdSettings(parameters: Parameters): SmtpdSettings {
     message: {
       messageSizeLimit: parameters.message_size_limit,
       rewriting: parameters,
+    },
+    verp: {
+      delimiters: parameters.default_verp_delimiters,
+      allowed: parameters.verp_delimiter_filter,
     },
   };
 }

@@ -53,9 +53,11 @@ describe("SMTP intake into Redis", () => {
   it("stores what it answers 250 for: envelope, recipients, DSN wishes", () =>
     withStore(
       async ({ store }) => {
-        await using server = await startListener({ intake: store.intake() });
+        await using server = await startListener({ intake: store.intake(), isVerp: true });
         using client = await SmtpClient.open(server.port);
-        await client.command("MAIL FROM:<a@example.com> RET=HDRS ENVID=e+2B1 BODY=8BITMIME");
+        await client.command(
+          "MAIL FROM:<a@example.com> RET=HDRS ENVID=e+2B1 BODY=8BITMIME XVERP=-=",
+        );
         await client.command("RCPT TO:<b@example.net> NOTIFY=SUCCESS ORCPT=rfc822;o@example.net");
         await client.command('RCPT TO:<"c d"@example.net>');
         await client.command("DATA");
@@ -68,8 +70,15 @@ describe("SMTP intake into Redis", () => {
             ret: envelope.ret,
             envid: envelope.envid,
             encoding: envelope.encoding,
+            verpDelimiters: envelope.verpDelimiters,
           },
-          { sender: "a@example.com", ret: "HDRS", envid: "e+1", encoding: "8bit" },
+          {
+            sender: "a@example.com",
+            ret: "HDRS",
+            envid: "e+1",
+            encoding: "8bit",
+            verpDelimiters: "-=",
+          },
         );
         assert.equal(envelope.client?.helo, "client.example.com");
         assert.deepEqual(
@@ -354,12 +363,14 @@ describe("the smtpd process", () => {
     assert.equal((await again.command("Subject: x\r\n\r\nwhole\r\n.")).code, 250);
   });
 
-  it("relays for nobody but mynetworks", async () => {
+  it("relays for nobody but mynetworks, and takes XVERP from nobody else (D33)", async () => {
     await using system = await startPostmq({
       services: ["smtpd"],
       parameters: { mynetworks: "192.0.2.0/24" },
     });
     using client = await SmtpClient.open(system.smtpPort);
+    const unknown = await client.command("MAIL FROM:<a@example.com> XVERP");
+    assert.equal(unknown.text, "555 5.5.4 Unsupported option: XVERP");
     await client.command("MAIL FROM:<a@example.com>");
     const reply = await client.command("RCPT TO:<b@example.net>");
     assert.equal(reply.text, "454 4.7.1 <b@example.net>: Relay access denied");

@@ -19,6 +19,8 @@ export type ListenerOptions = {
   readonly parameters?: Readonly<Record<string, string>>;
   /** Default: yes. */
   readonly isTrusted?: boolean;
+  /** May ask for VERP. Default: no. */
+  readonly isVerp?: boolean;
   /** Default: no. */
   readonly isOwn?: boolean;
   readonly commitLimitMs?: number;
@@ -50,6 +52,7 @@ export function dialogueContext(options: ListenerOptions, lines: string[]): Dial
     clock: systemClock,
     relayGuard: makeRelayGuard(settings.relay),
     isTrustedClient: () => options.isTrusted ?? true,
+    isVerpClient: () => options.isVerp ?? false,
     isOwnAddress: () => options.isOwn ?? false,
   };
 }

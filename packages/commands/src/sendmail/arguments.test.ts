@@ -71,6 +71,26 @@ describe("sendmail's command line", () => {
     assert.deepEqual([given.notify, given.ret, given.envid], [undefined, undefined, undefined]);
   });
 
+  it("D33: asks for VERP with -XV, and with the -V of old", () => {
+    const warnings: string[] = [];
+    const warn = (text: string) => void warnings.push(text);
+    const verp = (...args: readonly string[]) => {
+      const { verpDelimiters, envid, recipients } = submission(args, { warn });
+      return [verpDelimiters, envid, ...recipients];
+    };
+    assert.deepEqual(verp("-XV", "b@c.d"), ["", undefined, "b@c.d"]);
+    assert.deepEqual(verp("-XV-=", "b@c.d"), ["-=", undefined, "b@c.d"]);
+    assert.deepEqual(verp("-V", "+=-", "b@c.d"), [undefined, "+=-", "b@c.d"]);
+    assert.deepEqual(warnings, []);
+    assert.deepEqual(verp("-V-=", "b@c.d"), ["-=", undefined, "b@c.d"]);
+    assert.deepEqual(verp("-V", "-t", "b@c.d"), ["", undefined, "b@c.d"]);
+    const deprecated = "is deprecated with Postfix 2.3; specify";
+    assert.deepEqual(warnings, [
+      `option -V-= ${deprecated} -XV-= instead`,
+      `option -V ${deprecated} -XV instead`,
+    ]);
+  });
+
   it("ignores what Postfix ignores", () => {
     const args = [
       "-G",
@@ -125,7 +145,6 @@ describe("sendmail's command line", () => {
       "-qSx",
       "-I",
       "-v",
-      "-XV+=",
     ]) {
       assertExit(64, [option, "b@c.d"]);
     }

@@ -25,6 +25,8 @@ export type Submission = {
   readonly notify?: readonly NotifyCondition[];
   readonly ret?: "FULL" | "HDRS";
   readonly envid?: string;
+  /** -XV: a sender of its own for each recipient; empty: with the default delimiters. Not checked yet. */
+  readonly verpDelimiters?: string;
   /** A line with a lone dot ends the message: unless -i. */
   readonly dotEndsInput: boolean;
 };
@@ -57,7 +59,9 @@ export type Invocation = {
 
 /** @throws CommandFailure: exit 64 for options, 65 for addresses */
 export function parseSendmailArguments(invocation: Invocation): SendmailRequest {
-  const given = getopt(invocation.args, letters);
+  const given = getopt(invocation.args, letters, (word, next) =>
+    replaceOldVerp(word, next, invocation.warn),
+  );
   refuseUnsupported(given);
   const mode = modeOf(given, invocation.isMailq);
   refuseRecipients(given, mode);
@@ -71,6 +75,24 @@ export function parseSendmailArguments(invocation: Invocation): SendmailRequest 
   };
 }
 
+/**
+ * -V was VERP before it was the envelope id, and is still where what follows can't be meant as an id: `-Vxy`, and `-V`
+ * before a word of two letters such as `-t`.
+ *
+ * Source: Postfix src/sendmail/sendmail.c.
+ */
+function replaceOldVerp(
+  word: string,
+  next: string | undefined,
+  warn: (text: string) => void,
+): string {
+  const isOld = word === "-V" ? next?.length === 2 : word.startsWith("-V") && word.length === 4;
+  if (!isOld) return word;
+  const now = `-X${word.slice(1)}`;
+  warn(`option ${word} is deprecated with Postfix 2.3; specify ${now} instead`);
+  return now;
+}
+
 function submissionOf(given: GivenArguments, invocation: Invocation): Submission {
   const said = lastSaid(given, ["f", "r"]);
   const fullName = cleanFullName(lastValue(given, "F") ?? invocation.fullName ?? "");
@@ -78,6 +100,7 @@ function submissionOf(given: GivenArguments, invocation: Invocation): Submission
   const notify = notifyOf(lastValue(given, "N"), invocation.warn);
   const ret = retOf(lastValue(given, "R"), invocation.warn);
   const envid = envidOf(lastValue(given, "V"), invocation.warn);
+  const verp = valuesOf(given, "X").findLast((value) => value.startsWith("V"));
   return {
     sender: said === undefined ? quoteAddress(invocation.userName) : senderOf(said),
     recipients: given.operands.flatMap(recipientsOf),
@@ -88,6 +111,7 @@ function submissionOf(given: GivenArguments, invocation: Invocation): Submission
     ...(notify === undefined ? {} : { notify }),
     ...(ret === undefined ? {} : { ret }),
     ...(envid === undefined ? {} : { envid }),
+    ...(verp === undefined ? {} : { verpDelimiters: verp.slice(1) }),
   };
 }
 
@@ -95,7 +119,6 @@ function refuseUnsupported(given: GivenArguments): void {
   for (const { letter, value } of given.options) {
     const isUnsupported =
       (letter === "b" && value !== "m" && value !== "p") ||
-      (letter === "X" && value.startsWith("V")) ||
       (letter === "q" && value !== "") ||
       ["I", "v"].includes(letter);
     if (isUnsupported) throw usage(`-${letter}${value} is not supported by this version`);

@@ -69,6 +69,24 @@ describe("sendmail", () => {
       assert.equal(await redis.cli("--scan", "--pattern", `*{${store.instanceName}}:k:*`), "");
     }));
 
+  it("D33: stores the VERP delimiters that -XV names, and refuses others with exit 64", () =>
+    withQueue(async ({ store, command }) => {
+      const run = (...args: readonly string[]) =>
+        command.run(["sendmail", "-f", ...args, "c@d.example"], { input: "Subject: x\n" });
+      assert.equal((await run("a@b.example", "-XV")).code, 0);
+      const [message] = await listed(store);
+      assert.equal(message?.envelope.verpDelimiters, "+=");
+      const bad = await run("a@b.example", "-XV#=");
+      assert.deepEqual(
+        [bad.code, bad.err],
+        [64, "sendmail: fatal: -V requires two characters from -=+\n"],
+      );
+      const nobody = await run("<>", "-XV");
+      assert.equal(nobody.code, 64);
+      assert.match(nobody.err, /-V option requires non-null sender address/);
+      assert.equal((await listed(store)).length, 1);
+    }));
+
   it("-t leaves the recipients to cleanup, but wants at least one", () =>
     withQueue(async ({ store, command }) => {
       const none = await command.run(["sendmail", "-t"], { input: "Subject: x\n\nTo: a@b.c\n" });

@@ -6,8 +6,9 @@
  *
  * Source: spec admin-tools.md §4, queues.md §3.1; sendmail(1); DESIGN §7.
  */
+import type { Parameters } from "@postmq/config";
 import { parseAddressHeader, scanHeaders } from "@postmq/mail-format";
-import { exitCodes } from "@postmq/vocabulary";
+import { areVerpDelimiters, exitCodes } from "@postmq/vocabulary";
 import type { Envelope, Recipient } from "@postmq/vocabulary";
 
 import { CommandFailure } from "../command.ts";
@@ -62,6 +63,11 @@ async function enqueue(context: CommandContext, request: SendmailRequest): Promi
     const text = "Recipient addresses must be specified on the command line or via the -t option";
     throw new CommandFailure(exitCodes.usage, said(text));
   }
+  const verpDelimiters = verpOf(submission, parameters);
+  if (verpDelimiters !== undefined && submission.sender === "") {
+    const text = "-V option requires non-null sender address";
+    throw new CommandFailure(exitCodes.usage, said(text));
+  }
   const content = await readMessage(context.input, {
     dotEndsInput: submission.dotEndsInput,
     maxBytes: parameters.message_size_limit,
@@ -81,8 +87,21 @@ async function enqueue(context: CommandContext, request: SendmailRequest): Promi
   }
   const { submit } = await import("./submit.ts");
   const recipients = recipientsOf(submission);
-  await submit(parameters, { envelope: envelopeOf(submission, context.user), recipients, content });
+  const envelope = {
+    ...envelopeOf(submission, context.user),
+    ...(verpDelimiters === undefined ? {} : { verpDelimiters }),
+  };
+  await submit(parameters, { envelope, recipients, content });
   return exitCodes.ok;
+}
+
+/** Source: sendmail(1) -XV; postconf(5) verp_delimiter_filter. */
+function verpOf({ verpDelimiters }: Submission, parameters: Parameters): string | undefined {
+  const allowed = parameters.verp_delimiter_filter;
+  if (verpDelimiters === undefined) return undefined;
+  if (verpDelimiters === "") return parameters.default_verp_delimiters;
+  if (areVerpDelimiters(verpDelimiters, allowed)) return verpDelimiters;
+  throw new CommandFailure(exitCodes.usage, `-V requires two characters from ${allowed}`);
 }
 
 /** Whether the headers that -t reads hold any address. They are read for good by cleanup. */
