@@ -20,6 +20,7 @@ import { GatedSink } from "../support/gated-sink.ts";
 import { Highest, readMetric } from "../support/gauges.ts";
 import { portsOf, startSinks, transportMaps } from "../support/many-destinations.ts";
 import { probeDepth, waitUntilDrained } from "../support/redis-probe.ts";
+import { siteReport } from "../support/site-report.ts";
 import { describeDelays, quantile, SmallMail } from "../support/small-mail.ts";
 import { SteadyStream } from "../support/steady-stream.ts";
 
@@ -34,21 +35,8 @@ const silentDomain = "silent.example.com";
 
 /** Messages in active that have requests for it. */
 async function heldFor(system: PostmqSystem, nexthop: string): Promise<number> {
-  const response = await fetch(
-    `${system.adminUrl}/v1/destinations/${encodeURIComponent(`smtp:${nexthop}`)}`,
-  );
-  if (response.status === 404) return 0;
-  const { destinations } = parseSite(await response.json());
-  return destinations.reduce((sum, each) => sum + each.waiting + each.in_flight, 0);
-}
-
-type Site = {
-  readonly destinations: readonly { readonly waiting: number; readonly in_flight: number }[];
-};
-
-function parseSite(value: unknown): Site {
-  assert.ok(typeof value === "object" && value !== null && "destinations" in value);
-  return value as Site;
+  const { waiting, inFlight } = await siteReport(system, nexthop);
+  return waiting + inFlight;
 }
 
 /** By more than the tenth that may be. */
