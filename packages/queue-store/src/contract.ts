@@ -586,6 +586,19 @@ export interface Reporting {
    * @param reports to the sender, to postmasters, at most 500; none: nobody wants one
    */
   queue(opened: OpenedReport, reports: readonly NewMessage[]): Promise<"queued" | "stale">;
+  /**
+   * Queues messages that tell of some of the recipients of a failure or an expiry, and marks those as told, in one script.
+   * The others stay owed, whoever reports of them.
+   *
+   * @param told numbers of recipients; not all of them: the last part is `queue`'s
+   * @param reports at most 500
+   * @returns what is left to report, claimed as before
+   */
+  queuePart(
+    opened: OpenedReport,
+    told: readonly number[],
+    reports: readonly NewMessage[],
+  ): Promise<OpenedReport | "stale">;
   giveBack(opened: OpenedReport): Promise<void>;
   openContent(id: QueueId): ContentWriter;
   newId(): QueueId;

@@ -18,8 +18,9 @@ import type {
   Reporting,
 } from "./contract.ts";
 import { MessageOpener } from "./message-opener.ts";
+import { packNumbers } from "./packing.ts";
 import { storeError } from "./redis-connection.ts";
-import { asWord } from "./script-reply.ts";
+import { asText } from "./script-reply.ts";
 import { loadScript, runScript } from "./script.ts";
 import type { StoreParts } from "./store-parts.ts";
 
@@ -51,13 +52,40 @@ export class ReportingStore implements Reporting {
   }
 
   async queue(opened: OpenedReport, reports: readonly NewMessage[]): Promise<"queued" | "stale"> {
+    const answer = await this.#queue(opened, reports, "");
+    this.#opener.close(opened.id);
+    return answer === "stale" ? answer : "queued";
+  }
+
+  async queuePart(
+    opened: OpenedReport,
+    told: readonly number[],
+    reports: readonly NewMessage[],
+  ): Promise<OpenedReport | "stale"> {
+    if (told.length === 0) panic("a part of a report that tells of nobody");
+    const answer = await this.#queue(opened, reports, packNumbers(told));
+    if (answer === "stale") {
+      this.#opener.close(opened.id);
+      return "stale";
+    }
+    const wasTold = new Set(told);
+    const recipients = opened.recipients.filter(({ number }) => !wasTold.has(number));
+    return { ...opened, counts: answer, recipients };
+  }
+
+  /** @returns stale, queued, or the counts after a part */
+  async #queue(
+    opened: OpenedReport,
+    reports: readonly NewMessage[],
+    told: string,
+  ): Promise<string> {
     const { keys, monitor, worker, bells } = this.#parts;
     if (reports.length > mostReports) panic(`${reports.length} reports in one act`);
     try {
       for (const report of reports) {
         if (needsStaging(report)) await stageRecipients(this.#redis, keys.prefix, report, "0");
       }
-      const word = asWord(
+      const answer = asText(
         await runScript(
           this.#redis,
           reports.length === 0 ? closeReport : queueReport,
@@ -69,22 +97,21 @@ export class ReportingStore implements Reporting {
             worker,
             opened.kind,
             opened.counts,
+            told,
             String(reports.length),
             ...reports.flatMap(commitArguments),
           ],
         ),
-        ["queued", "stale", "expired"],
       );
-      if (word === "expired") {
+      if (answer === "expired") {
         throw new PostmqError(
           "PMQ_STORE_CONTENT_EXPIRED",
           "content stored ahead of the report is gone",
         );
       }
-      if (word === "queued")
+      if (answer !== "stale")
         for (const { id } of reports) bells.ringAndForget(bells.ring("incoming", id));
-      this.#opener.close(opened.id);
-      return word;
+      return answer;
     } catch (error) {
       throw storeError(error);
     }

@@ -333,4 +333,84 @@ describe("several messages as one report", () => {
       },
       { redis },
     ));
+
+  describe("in parts", () => {
+    const left = async ({ under, id }: Play) => {
+      const message = await under.store.looking().message(id);
+      return [message?.undoneRecipients, message?.owedReport];
+    };
+    const partOf = async (play: Play, owed: OpenedReport, told: readonly number[]) => {
+      const reports = await Promise.all(told.map((n) => report(play, `verp+${n}@sender.example`)));
+      const rest = await play.reporting.queuePart(owed, told, reports);
+      assert.ok(typeof rest === "object");
+      return rest;
+    };
+
+    it("D33 Q6 whoever opens a failure again finds those that were not told of", () =>
+      withStore(
+        async (under) => {
+          const play = await tried(under, [0, 1, 2, 3].map(failed));
+          await settle(play, "failure");
+          const rest = await partOf(play, await opened(play), [0, 2]);
+          assert.deepEqual(numbers(rest), [1, 3]);
+          assert.equal(await incoming(play), 2);
+          await assertConsistent(under);
+          // The reader dies, and its claim with it.
+          await play.reporting.giveBack(rest);
+          const again = await opened(play);
+          assert.deepEqual(numbers(again), [1, 3]);
+          const last = await partOf(play, again, [1]);
+          assert.equal(await play.reporting.queue(last, [await report(play)]), "queued");
+          assert.equal(await incoming(play), 4);
+          assert.equal(await settle(play, "remove"), "done");
+          await assertConsistent(under);
+        },
+        { redis },
+      ));
+
+    it("D33 Q6 an expired message loses the recipients told of, failed and deferred ones", () =>
+      withStore(
+        async (under) => {
+          const play = await tried(under, [failed(0), deferred(1), deferred(2), failed(3)]);
+          await settle(play, "expired");
+          const rest = await partOf(play, await opened(play), [0, 1]);
+          assert.deepEqual(await left(play), [1, "expired"]);
+          await assertConsistent(under);
+          await play.reporting.giveBack(rest);
+          const again = await opened(play);
+          assert.deepEqual(numbers(again), [2, 3]);
+          assert.equal(await play.reporting.queue(again, [await report(play)]), "queued");
+          assert.equal(await settle(play, "remove"), "done");
+          await assertConsistent(under);
+        },
+        { redis },
+      ));
+
+    it("D33 an outcome that comes in between two parts makes the second stale", () =>
+      withStore(
+        async (under) => {
+          const play = await tried(under, [failed(0), failed(1)], 3);
+          await settle(play, "failure");
+          const rest = await partOf(play, await opened(play), [0]);
+          await play.led.scheduling.recordOutcomes(play.id, [failed(2)]);
+          assert.equal(await play.reporting.queuePart(rest, [1], [await report(play)]), "stale");
+          assert.equal(await incoming(play), 1);
+          assert.deepEqual(numbers(await opened(play)), [1, 2]);
+        },
+        { redis },
+      ));
+
+    it("D33 one part is told of recipients from number 1 000 on as well", () =>
+      withStore(
+        async (under) => {
+          const outcomes = [...[0, 1000, 1999].map(failed), deferred(1001)];
+          const play = await tried(under, outcomes, 2000);
+          await settle(play, "expired");
+          await partOf(play, await opened(play), [0, 1000, 1001]);
+          assert.deepEqual(await left(play), [1996, "expired"]);
+          await assertConsistent(under);
+        },
+        { redis },
+      ));
+  });
 });
