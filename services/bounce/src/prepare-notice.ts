@@ -30,10 +30,23 @@ export type PreparedNotice = {
 /** Headers are looked for in so much of a large original. */
 const headerSearchBytes = 262_144;
 
+/** What goes back of the original, read once for all notices of one report. */
+export type Returning = (notice: Notice) => Promise<ReturnedContent>;
+
+export function returningOf(opened: OpenedReport, parts: ReportParts): Returning {
+  const known = new Map<Notice["content"], Promise<ReturnedContent>>();
+  return (notice) => {
+    const read = known.get(notice.content) ?? readReturned(notice, opened, parts);
+    known.set(notice.content, read);
+    return read;
+  };
+}
+
 /** @throws what the store throws */
 export async function prepareNotice(
   notice: Notice,
   opened: OpenedReport,
+  returning: Returning,
   parts: ReportParts,
 ): Promise<PreparedNotice> {
   const reportId = parts.reporting.newId();
@@ -44,7 +57,7 @@ export async function prepareNotice(
     envelope: opened.envelope,
     arrivalMs: opened.arrivalMs,
     nowMs: parts.clock.nowMs(),
-    returned: await readReturned(notice, opened, parts),
+    returned: await returning(notice),
     settings: parts.settings,
   });
   const message: NewMessage = {

@@ -25,6 +25,8 @@ const delivered: OpenedReport = { ...owed, kind: "success", recipients: [relayed
 
 class FakeReporting implements Reporting {
   readonly queued: (readonly NewMessage[])[] = [];
+  /** Of each part. */
+  readonly told: (readonly number[])[] = [];
   readonly asked: number[] = [];
   given = 0;
   answer: OpenedReport | NotOpened = owed;
@@ -44,6 +46,15 @@ class FakeReporting implements Reporting {
     if (this.trouble !== undefined) return Promise.reject(this.trouble);
     this.queued.push(reports);
     return Promise.resolve("queued");
+  }
+  queuePart(
+    opened: OpenedReport,
+    told: readonly number[],
+    reports: readonly NewMessage[],
+  ): Promise<OpenedReport | "stale"> {
+    this.queued.push(reports);
+    this.told.push(told);
+    return Promise.resolve({ ...opened, counts: `${opened.counts} part` });
   }
   giveBack(): Promise<void> {
     this.given += 1;
@@ -165,6 +176,48 @@ describe("reportMessage", () => {
     await run(reporting);
     assert((reporting.asked[0] ?? Infinity) < 1_000_000);
     assert.doesNotMatch(contentOf(reporting.queued[0]?.[0]), /\r\nbody\r\n/);
+  });
+
+  it("D33 queues many reports of VERP mail in parts, each marking whom it tells of, the last one all", async () => {
+    const reporting = new FakeReporting();
+    const recipients = Array.from({ length: 120 }, (_, number) => ({
+      ...refused,
+      number,
+      address: `u${number}@far.example`,
+      original: `o${number}@near.example`,
+    }));
+    const envelope = { ...owed.envelope, verpDelimiters: "+=" };
+    reporting.answer = { ...owed, envelope, recipients };
+    const { end, lines } = await run(reporting, ["bounce"]);
+    assert.equal(end, "queued");
+    const numbers = recipients.map(({ number }) => number);
+    assert.deepEqual(reporting.told, [numbers.slice(0, 50), numbers.slice(50, 100)]);
+    assert.deepEqual(
+      reporting.queued.map((reports) => reports.length),
+      [100, 100, 40],
+    );
+    const [report, copy] = reporting.queued[2] ?? [];
+    assert.deepEqual(report?.recipients, [{ address: "sender+o100=near.example@x.example" }]);
+    assert.match(contentOf(report), /^To: sender\+o100=near\.example@x\.example\r$/m);
+    assert.match(contentOf(report), /^X-Postfix-Sender: rfc822; sender@x\.example\r$/m);
+    assert.match(contentOf(report), /^Return-Path: <sender@x\.example>\r$/m);
+    assert.doesNotMatch(contentOf(report), /u101@far\.example/);
+    assert.deepEqual(copy?.recipients, [{ address: "bounces@example" }]);
+    assert.equal(lines.filter((line) => line.includes("sender non-delivery")).length, 120);
+    assert.equal(reporting.asked.length, 2, "the original is read once whole, once for headers");
+  });
+
+  it("D33 stops when a part finds that something else was recorded meanwhile", async () => {
+    const reporting = new FakeReporting();
+    const recipients = Array.from({ length: 120 }, (_, number) => ({ ...refused, number }));
+    reporting.answer = {
+      ...owed,
+      envelope: { ...owed.envelope, verpDelimiters: "+=" },
+      recipients,
+    };
+    reporting.queuePart = () => Promise.resolve("stale");
+    assert.equal((await run(reporting)).end, "left");
+    assert.deepEqual(reporting.queued, []);
   });
 
   it("S13 queues a delay warning with headers alone, and logs it as one", async () => {

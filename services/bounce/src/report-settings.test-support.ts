@@ -16,6 +16,7 @@ export const reportSettings: ReportSettings = {
   bounceNoticeRecipient: "bounces",
   doubleBounceNoticeRecipient: "double@pm.example",
   delayNoticeRecipient: "delays",
+  hasVerpReports: true,
   refersToOriginal: false,
   templates: builtInTemplates({
     myhostname: "mail.example",

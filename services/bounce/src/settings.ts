@@ -38,6 +38,7 @@ export function reportSettings(
     bounceNoticeRecipient: parameters.bounce_notice_recipient,
     doubleBounceNoticeRecipient: parameters["2bounce_notice_recipient"],
     delayNoticeRecipient: parameters.delay_notice_recipient,
+    hasVerpReports: !parameters.disable_verp_bounces,
     refersToOriginal: parameters.enable_threaded_bounces,
     templates: loadTemplates(parameters, onWarning),
   };

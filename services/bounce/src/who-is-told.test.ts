@@ -17,6 +17,8 @@ function owed(
     readonly ret?: Envelope["ret"];
     readonly requireTls?: boolean;
     readonly classes?: readonly string[];
+    readonly hasVerpReports?: boolean;
+    readonly verpDelimiters?: string;
     /** NOTIFY of each recipient; undefined: none given. */
     readonly notify?: readonly (readonly NotifyCondition[] | undefined)[];
   } = {},
@@ -26,6 +28,8 @@ function owed(
     ret,
     requireTls = false,
     classes = [],
+    hasVerpReports = true,
+    verpDelimiters,
     notify = [undefined],
   } = fields;
   const recipients = notify.map((words, number) => ({
@@ -33,9 +37,14 @@ function owed(
     number,
     notify: words ?? [],
   }));
-  const withRet = ret === undefined ? {} : { ret };
-  const envelope: Envelope = { sender, origin: "smtp", requireTls, ...withRet };
-  const policy = { ...reportSettings, notifyClasses: new Set(classes) };
+  const envelope: Envelope = {
+    sender,
+    origin: "smtp",
+    requireTls,
+    ...(ret === undefined ? {} : { ret }),
+    ...(verpDelimiters === undefined ? {} : { verpDelimiters }),
+  };
+  const policy = { ...reportSettings, notifyClasses: new Set(classes), hasVerpReports };
   const { notices, whyNobody } = owedNotices({ kind, envelope, recipients }, policy);
   return {
     whyNobody,
@@ -100,6 +109,52 @@ describe("owedNotices to a sender", () => {
     const none = owed("failure", { notify: [["NEVER"], ["DELAY"]] });
     assert.deepEqual(none.notices, []);
     assert.match(none.whyNobody?.text ?? "", /NOTIFY/);
+  });
+});
+
+describe("owedNotices about mail with VERP", () => {
+  const both = { verpDelimiters: "+=", notify: [undefined, undefined] } as const;
+  const shown = (kind: ReportKind, fields: Parameters<typeof owed>[1]) =>
+    owed(kind, fields).notices.map(({ to, recipient, about }) => `${to} ${recipient} ${about}`);
+  // The recipient as the sender knows it: before rewriting.
+  const named = "sender sender+info=near.example@x.example";
+
+  it("D33 is a report of a failure for each recipient, to the sender that names it", () => {
+    assert.deepEqual(shown("failure", both), [`${named} 0`, `${named} 1`]);
+    assert.deepEqual(shown("expired", both), [`${named} 0`, `${named} 1`]);
+  });
+
+  it("D33 is one warning of the delay, and one report of success, to the sender as it is", () => {
+    assert.deepEqual(shown("delay", both), ["sender sender@x.example 0,1"]);
+    assert.deepEqual(shown("success", both), ["sender sender@x.example 0,1"]);
+  });
+
+  it("D33 is one report to the sender as it is under disable_verp_bounces", () => {
+    const off = { ...both, hasVerpReports: false };
+    assert.deepEqual(shown("failure", off), ["sender sender@x.example 0,1"]);
+  });
+
+  it("D28 D33 has a copy for the postmaster with each of them", () => {
+    const copy = "postmaster bounces@example";
+    const notify = [undefined, ["NEVER"] as const];
+    assert.deepEqual(shown("failure", { ...both, notify, classes: ["bounce"] }), [
+      `${named} 0`,
+      `${copy} 0`,
+      `${copy} 1`,
+    ]);
+  });
+
+  it("D30 D33 is nothing when nobody is to be told", () => {
+    const { notices, whyNobody } = owed("failure", { ...both, notify: [["NEVER"], ["DELAY"]] });
+    assert.deepEqual(notices, []);
+    assert.match(whyNobody?.text ?? "", /NOTIFY/);
+  });
+
+  it("D28 D33 names nobody when the sender is the null address, or double-bounce", () => {
+    assert.deepEqual(shown("failure", { ...both, sender: "", classes: ["bounce"] }), [
+      "postmaster double@pm.example 0,1",
+    ]);
+    assert.deepEqual(shown("failure", { ...both, sender: "double-bounce@example" }), []);
   });
 });
 

@@ -6,10 +6,12 @@
  * failed and at nothing else, so no chain can be longer.
  *
  * Source: spec D28 to D33; delivery.md §9; RFC 3461 §4.1 (NOTIFY), §6; RFC 5321 §4.5.5 (null reverse-path); RFC 8689
- * §5 (REQUIRETLS); Postfix src/bounce/bounce_notify_service.c, bounce_warn_service.c, bounce_trace_service.c.
+ * §5 (REQUIRETLS); Postfix src/bounce/bounce_notify_service.c, bounce_notify_verp.c,
+ * bounce_warn_service.c, bounce_trace_service.c.
  */
-import { addressDomain } from "@postmq/mail-format";
+import { addressDomain, verpSender } from "@postmq/mail-format";
 import type { OpenedReport, ReportKind } from "@postmq/queue-store";
+import { verpDelimitersOf } from "@postmq/vocabulary";
 import type { Envelope, Recipient, StoredRecipient } from "@postmq/vocabulary";
 
 export type Notice = {
@@ -33,6 +35,8 @@ export type NoticePolicy = {
   readonly bounceNoticeRecipient: string;
   readonly doubleBounceNoticeRecipient: string;
   readonly delayNoticeRecipient: string;
+  /** Not disable_verp_bounces. */
+  readonly hasVerpReports: boolean;
 };
 
 export type OwedNotices = {
@@ -47,7 +51,7 @@ type Event = Pick<OpenedReport, "kind" | "envelope" | "recipients">;
 export function owedNotices(event: Event, policy: NoticePolicy): OwedNotices {
   switch (senderClass(event.envelope.sender, policy)) {
     case "double-bounce":
-      return event.kind === "failure" || event.kind === "expired"
+      return isFailure(event.kind)
         ? nobody("undeliverable postmaster notification discarded", true)
         : nobody("it is a notice to the postmaster itself", false);
     case "null":
@@ -79,23 +83,46 @@ function senderClass(sender: string, policy: NoticePolicy): "null" | "double-bou
 }
 
 function ofSender(event: Event, policy: NoticePolicy): OwedNotices {
+  const { envelope, recipients } = event;
+  const delimiters = policy.hasVerpReports ? verpDelimitersOf(envelope) : undefined;
+  const notices =
+    delimiters === undefined || !isFailure(event.kind)
+      ? withCopy(event, envelope.sender, policy)
+      : recipients.flatMap((each) =>
+          withCopy(
+            { ...event, recipients: [each] },
+            verpAddress(each, envelope, delimiters),
+            policy,
+          ),
+        );
+  return notices.length === 0 ? nobody("nobody asked to be told (NOTIFY)", false) : { notices };
+}
+
+/** D33: one report for each recipient, and a copy for each. Delays and successes are told to the sender as it is. */
+function verpAddress(recipient: Recipient, { sender }: Envelope, delimiters: string): string {
+  return verpSender(delimiters, sender, recipient.original ?? recipient.address);
+}
+
+function isFailure(kind: ReportKind): boolean {
+  return kind === "failure" || kind === "expired";
+}
+
+function withCopy(event: Event, recipient: string, policy: NoticePolicy): readonly Notice[] {
   const { kind, envelope } = event;
   const about = event.recipients.filter((each) => wantsReport(each, kind));
-  const isFailure = kind === "failure" || kind === "expired";
   const report: Notice = {
     to: "sender",
     kind,
     from: "",
-    recipient: envelope.sender,
+    recipient,
     about,
-    content: isFailure && envelope.ret !== "HDRS" ? wholeUnlessPrivate(envelope) : "headers",
+    content: isFailure(kind) && envelope.ret !== "HDRS" ? wholeUnlessPrivate(envelope) : "headers",
   };
   const copyTo = copyRecipient(kind, policy);
-  const notices = [
+  return [
     ...(about.length === 0 ? [] : [report]),
     ...(copyTo === undefined ? [] : [toPostmaster(event, policy, copyTo, "headers")]),
   ];
-  return notices.length === 0 ? nobody("nobody asked to be told (NOTIFY)", false) : { notices };
 }
 
 /** Who gets a copy of what the sender is told. */
