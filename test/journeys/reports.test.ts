@@ -121,6 +121,35 @@ describe("a report, as it arrives", () => {
     assert.doesNotMatch(report, /One line of text/);
   });
 
+  it("D33 S17 comes to a sender that names the recipient, where mail asked for VERP", async (test) => {
+    const to = ["verp.one", "nobody.verp", "verp.two"].map((local) => `${local}@dest.example.com`);
+    const [one, nobody, two] = to.map((each) => `sender+${each.replace("@", "=")}@src.example.com`);
+    using client = await SmtpClient.open(system.smtpPort);
+    assert((await client.command("EHLO client.example.com")).lines.includes("XVERP"));
+    await client.command(`MAIL FROM:<${sender}> XVERP`);
+    for (const each of to) await client.command(`RCPT TO:<${each}>`);
+    await client.command("DATA");
+    client.send("Subject: list\r\n\r\nOne line of text\r\n.\r\n");
+    const id = /queued as (\w+)/.exec((await client.reply()).text)?.[1] ?? "";
+    const report = await arrived(id, nobody ?? "");
+    show(test, report);
+    assert.match(report, /^Final-Recipient: rfc822; nobody\.verp@dest\.example\.com\r$/m);
+    assert(report.includes(`\r\nTo: ${nobody}\r\n`), report);
+    assert(report.includes(`\r\nX-Postfix-Sender: rfc822; ${sender}\r\n`), report);
+    await arrived(id, "postmaster@mail.example.com");
+    const delivered = () => sink.messages.filter(({ sender: from }) => from.startsWith("sender+"));
+    await waitFor(() => delivered().length === 2, { describe: () => system.lastLines() });
+    assert.deepEqual(
+      delivered()
+        .map((message) => [message.sender, ...message.recipients])
+        .toSorted(),
+      [
+        [one, to[0]],
+        [two, to[2]],
+      ],
+    );
+  });
+
   it("is one report for each event", async () => {
     assert.deepEqual(
       sink.messages
@@ -129,6 +158,45 @@ describe("a report, as it arrives", () => {
         .toSorted(),
       ["delayed", "failed", "relayed"],
     );
+  });
+
+  it("Q1 NOTIFY keeps from the sender what it says, and nothing from mailq and the postmaster", async () => {
+    using client = await SmtpClient.open(system.smtpPort);
+    const mail = testMail({ from: sender });
+    await client.command(`MAIL FROM:<${sender}>`);
+    await client.command("RCPT TO:<nobody-told@dest.example.com> NOTIFY=FAILURE");
+    await client.command("RCPT TO:<nobody-untold@dest.example.com> NOTIFY=NEVER");
+    await client.command("RCPT TO:<busy-untold@dest.example.com> NOTIFY=NEVER");
+    await client.command("DATA");
+    client.send(`${mail.content.toString()}.\r\n`);
+    const id = /queued as (\w+)/.exec((await client.reply()).text)?.[1] ?? "";
+    const told = (report: string) =>
+      [...report.matchAll(/^Final-Recipient: rfc822; ([^@]*)/gm)].map(([, name]) => name);
+
+    assert.deepEqual(told(await arrived(id, sender)), ["nobody-told"]);
+    const copies = await waitFor(
+      () => {
+        const found = sink.messages
+          .filter(({ recipients }) => recipients.includes("postmaster@mail.example.com"))
+          .map(({ content }) => content.toString())
+          .filter((content) => content.includes(`X-Postfix-Queue-ID: ${id}`));
+        return found.length === 2 ? found : undefined;
+      },
+      { timeoutMs: 60_000, describe: () => `copies about ${id}\n${system.lastLines()}` },
+    );
+    assert.deepEqual(copies.map(told).toSorted(), [
+      ["busy-untold"],
+      ["nobody-told", "nobody-untold"],
+    ]);
+    const { stdout } = await system.command("mailq");
+    assert.match(
+      stdout,
+      /\(host 127\.0\.0\.1\[127\.0\.0\.1\] said: 450 4\.2\.1 mailbox is busy[^\n]*\)\n +busy-untold@dest/,
+    );
+    const toSender = sink.messages.filter(
+      ({ recipients, content }) => recipients.includes(sender) && content.includes(id),
+    );
+    assert.equal(toSender.length, 1);
   });
 });
 

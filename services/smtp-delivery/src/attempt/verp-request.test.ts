@@ -13,11 +13,13 @@ const user: StoredRecipient = { address: "user@example.net", number: 0, state: {
 async function sentFrom(
   changes: Parameters<typeof request>[2],
   env: Readonly<Record<string, string>> = {},
-): Promise<readonly (string | undefined)[]> {
+): Promise<readonly string[]> {
   await using server = await FakeSmtpServer.start({ keywords: ["SMTPUTF8", "8BITMIME"] });
   await using test = await startWorker(env);
   await test.serve(request(1, server.relayhost, { envelope, recipients: [user], ...changes }));
-  return server.messages.map(({ sender, mailParameters }) => `${sender} ${mailParameters}`.trim());
+  return server.messages.map(({ sender, mailParameters }) =>
+    `${Buffer.from(sender, "latin1").toString()} ${mailParameters}`.trim(),
+  );
 }
 
 describe("mail with VERP", () => {
