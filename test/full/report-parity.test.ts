@@ -33,6 +33,7 @@ const settings = {
   delay_warning_time: "2s",
   notify_classes: "bounce, 2bounce, delay",
   enable_threaded_bounces: "yes",
+  smtpd_authorized_verp_clients: "127.0.0.0/8",
 };
 
 type Mail = { readonly mail: string; readonly recipients: readonly string[] };
@@ -189,6 +190,48 @@ describe("reports beside Postfix's", () => {
       "RCPT TO:<quiet@dest.example.com>",
     ];
     await assertSame({ mail, recipients }, [sender]);
+  });
+
+  it("D33 are the same with VERP, and so are the senders that the mail goes out with", async () => {
+    const named = (local: string) => `sender+${local}=dest.example.com@src.example.com`;
+    const recipients = [
+      "RCPT TO:<nobody.one@dest.example.com> ORCPT=rfc822;First@near.example.com",
+      "RCPT TO:<nobody.two@dest.example.com>",
+      "RCPT TO:<list+member@dest.example.com>",
+      'RCPT TO:<"list member"@dest.example.com>',
+    ];
+    const readers = [named("nobody.one"), named("nobody.two"), postmaster];
+    await assertSame({ mail: `MAIL FROM:<${sender}> XVERP`, recipients }, readers);
+    await assertSame({ mail: `MAIL FROM:<${sender}> XVERP==-`, recipients: ["RCPT TO:<nobody>"] }, [
+      "sender=nobody@src.example.com",
+    ]);
+    const [ours, theirs] = await Promise.all(
+      sides.map(async ({ sink, name }) => {
+        const delivered = () =>
+          sink.messages.filter((message) => message.recipients[0]?.includes("list") === true);
+        await waitFor(() => delivered().length === 2, { describe: `mail of ${name}` });
+        return delivered()
+          .map((message) => [message.sender, ...message.recipients])
+          .toSorted();
+      }),
+    );
+    assert.deepEqual(ours, theirs);
+    assert.deepEqual(ours, [
+      ['"sender+list member=dest.example.com"@src.example.com', '"list member"@dest.example.com'],
+      [named("list+member"), "list+member@dest.example.com"],
+    ]);
+    // A copy for each that failed, as with Postfix.
+    const copies = sides.map(({ sink }) =>
+      sink.messages.filter(
+        (message) =>
+          message.recipients.includes(postmaster) &&
+          /nobody\.(?:one|two)/.test(message.content.toString()),
+      ),
+    );
+    assert.deepEqual(
+      copies.map((those) => those.length),
+      [2, 2],
+    );
   });
 
   it("D28 are the same about mail from the null sender, to the postmaster alone", async () => {

@@ -37,6 +37,7 @@ describe("a report, as it arrives", () => {
         maximal_backoff_time: "1s",
         delay_warning_time: "1s",
         notify_classes: "bounce, delay",
+        smtpd_authorized_verp_clients: "127.0.0.0/8",
       },
     });
   });

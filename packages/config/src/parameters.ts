@@ -737,18 +737,12 @@ export const parameterTable = {
     source: "postconf(5); Departs: only these restrictions",
     about: "Who may send to where; the first that decides wins.",
   }),
-  authorized_verp_clients: list({
-    default: "$mynetworks",
-    bounds: networkBounds,
-    readBy: ["smtpd"],
-    source: "postconf(5); Departs: no names of clients, no tables",
-    about: "Default of smtpd_authorized_verp_clients.",
-  }),
   smtpd_authorized_verp_clients: list({
-    default: "$authorized_verp_clients",
+    default: "",
     bounds: networkBounds,
     readBy: ["smtpd"],
-    source: "postconf(5), VERP_README; Departs: no names of clients, no tables",
+    source:
+      "postconf(5), VERP_README; Departs: no names of clients, no tables, no authorized_verp_clients",
     about: "Clients that may ask by XVERP for a sender of its own for each recipient.",
   }),
   default_verp_delimiters: text({

@@ -363,7 +363,7 @@ describe("the smtpd process", () => {
     assert.equal((await again.command("Subject: x\r\n\r\nwhole\r\n.")).code, 250);
   });
 
-  it("relays for nobody but mynetworks, and takes XVERP from nobody else (D33)", async () => {
+  it("relays for nobody but mynetworks, and takes XVERP from nobody by default (D33)", async () => {
     await using system = await startPostmq({
       services: ["smtpd"],
       parameters: { mynetworks: "192.0.2.0/24" },
