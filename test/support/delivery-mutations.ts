@@ -204,5 +204,15 @@ export const deliveryMutations: readonly RuleMutation[] = [
   inBounce("D33", "report/delivery-status", "notice.about.map(", "notice.about.slice(0, 1).map(", [
     "report/compose-report",
   ]),
+  of("D33", "attempt/verp-request", "envelope.sender, original)", "envelope.sender, address)"),
+  inBounce("D33", "who-is-told", " || !isFailure(event.kind)", ""),
+  inBounce("D33", "who-is-told", "policy.hasVerpReports ? verpDelimitersOf(envelope) : ", ""),
+  inBounce("D33", "report-message", "(isFull && !isOfSame)", "isFull"),
+  inBounce(
+    "D33",
+    "report-message",
+    "await reporting.queuePart(left, toldOf(act), messages)",
+    "await reporting.queue(left, messages)",
+  ),
   inBounce("D34", "prepare-notice", 'queue: "incoming"', 'queue: "hold"', ["report-message"]),
 ];

@@ -99,6 +99,7 @@ export const ruleMutations: readonly RuleMutation[] = [
     tests: ["packages/routing/src/queue-name.test.ts"],
   },
   beside("S17", "grouping", "limit === 0 || (last?.recipients.length ?? 0) < limit", "true"),
+  beside("S17", "grouping", "isSingleRecipient ? 1 : rules", "rules"),
   beside("S18", "grouping", "if (local !== undefined) return local;", ""),
   of("S19", "scheduler", "      this.#turns.delete(transport);\n", ""),
   of("S19", "transport", "|| a.turn - b.turn", "", bySchedulerTests),
