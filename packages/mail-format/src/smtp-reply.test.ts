@@ -1,5 +1,6 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import { parseReplyText } from "./smtp-reply.ts";
 
 describe("parseReplyText", () => {
@@ -45,5 +46,33 @@ describe("parseReplyText", () => {
 
   it("knows what is no reply", () => {
     for (const text of ["", "hello", "650 x", "55"]) assert.equal(parseReplyText(text), undefined);
+  });
+
+  it("reads a plain line as it reads any other", () => {
+    const words = [
+      "250",
+      "4",
+      "21",
+      " ",
+      "-",
+      "2.1.0",
+      "4.7.1",
+      ".",
+      "Ok",
+      "\t",
+      "é",
+      "\u0007",
+      "x".repeat(2050),
+    ];
+    const line = fc
+      .array(fc.constantFrom(...words), { maxLength: 8 })
+      .map((picked) => `250 ${picked.join("")}`);
+    fc.assert(
+      // The end of the line makes it one that is not plain, and is of no meaning.
+      fc.property(line, (text) =>
+        assert.deepEqual(parseReplyText(text), parseReplyText(`${text}\n`)),
+      ),
+      { numRuns: 2_000 },
+    );
   });
 });

@@ -20,6 +20,17 @@ const longestText = 2048;
  * ends with a blank, a dash or the line. undefined: the last line starts with no code from 200 to 599.
  */
 export function parseReplyText(reply: string): SmtpReply | undefined {
+  return plainReply(reply) ?? anyReply(reply);
+}
+
+/** Nearly all replies: one line of printable ASCII, no blank at its end. */
+function plainReply(reply: string): SmtpReply | undefined {
+  const match = /^([2-5]\d\d) (?![ -])(?:([245]\.\d{1,3}\.\d{1,3})(?: |$))?[ -~]*$/.exec(reply);
+  if (match === null || reply.length > longestText || reply.endsWith(" ")) return undefined;
+  return facts(match, reply.charAt(0), reply);
+}
+
+function anyReply(reply: string): SmtpReply | undefined {
   const last = reply.slice(reply.trimEnd().lastIndexOf("\n") + 1).trimStart();
   const match = /^([2-5]\d\d)(?=[\s-]|$)(?:[ -]+([245]\.\d{1,3}\.\d{1,3})(?=\s|$))?/.exec(last);
   if (match === null) return undefined;
@@ -28,7 +39,12 @@ export function parseReplyText(reply: string): SmtpReply | undefined {
     .trim()
     .replaceAll(/\s*\r?\n\s*/g, " ")
     .replaceAll(/\p{Cc}/gu, "?");
+  return facts(match, last.charAt(0), text);
+}
+
+/** @param match code and status as they were found */
+function facts(match: RegExpExecArray, digit: string, text: string): SmtpReply {
   const code = Number(match[1]);
-  const status = match[2]?.startsWith(last.charAt(0)) ? parseEnhancedStatus(match[2]) : undefined;
+  const status = match[2]?.startsWith(digit) ? parseEnhancedStatus(match[2]) : undefined;
   return status === undefined ? { code, text } : { code, status, text };
 }

@@ -45,7 +45,12 @@ import type {
 import type { SourceAddress } from "../session/source-address.ts";
 import { AttemptState } from "./attempt-state.ts";
 import type { OutcomeRules, RecipientReport, Trouble } from "./attempt-state.ts";
-import { changedContent, mailToSend, refuseWhatServerCannotTake } from "./mail-to-send.ts";
+import {
+  changedContent,
+  goesAsItIs,
+  mailToSend,
+  refuseWhatServerCannotTake,
+} from "./mail-to-send.ts";
 import type { ChangedContent, MailFor } from "./mail-to-send.ts";
 import { openSession, withoutTls } from "./open-session.ts";
 import type { OpenAnswer } from "./open-session.ts";
@@ -191,7 +196,8 @@ class Attempt {
       session.quit();
       return "next";
     }
-    if (!(await this.#countHere(session))) return "over";
+    const isCounted = session.countsAt === this.#tools.countsAt;
+    if (!isCounted && !(await this.#countHere(session))) return "over";
     const course = await this.#converse(session, cached !== undefined);
     if (course === "next") this.#knownServer = session.server;
     return course;
@@ -203,8 +209,7 @@ class Attempt {
 
   /** Where limits hold per recipient, a connection counts at the one whom it serves (S16). @returns false: no place */
   async #countHere(session: SmtpSession): Promise<boolean> {
-    const { takeToken, countsAt } = this.#tools;
-    if (session.countsAt === countsAt) return true;
+    const { takeToken } = this.#tools;
     // Given back first: two that each want what the other has would wait for nothing.
     session.countNowhere();
     const token = await takeToken();
@@ -400,7 +405,7 @@ class Attempt {
     const { outgoing } = this.#tools.settings;
     session.deadlineMs = this.#deadlineMs;
     const mail = { request: this.#request, session, delivering, outgoing, approveDot, onNotice };
-    const changed = await this.#prepare(mail);
+    const changed = goesAsItIs(mail) ? undefined : await this.#prepare(mail);
     if (changed === "unreadable") {
       // Nothing was said yet. One that was idle is not worth an RSET of its own.
       session.quit();

@@ -28,6 +28,23 @@ export type MailFor = {
 /** Content in place of the stored one. */
 export type ChangedContent = Extract<OutgoingMail, { readonly kind: "changed" }>;
 
+/** Nearly all mail: the server takes it as it is stored, which is seen at once and without reading it. */
+export function goesAsItIs({ request, session, outgoing }: MailFor): boolean {
+  const { envelope, recipients, content, inline } = request;
+  const { offers } = session;
+  const needsNoUtf8 =
+    envelope.smtputf8 !== true &&
+    outgoing.genericAddress === undefined &&
+    !hasUtf8(envelope.sender) &&
+    recipients.every(({ address }) => !hasUtf8(address));
+  return (
+    envelope.requireTls !== true &&
+    content.sizeBytes <= (sizeLimit(offers) ?? Infinity) &&
+    (needsNoUtf8 || offers.has("SMTPUTF8")) &&
+    !outgoing.mayChange({ encoding: envelope.encoding, whole: inline }, offers)
+  );
+}
+
 /**
  * D16, D18: bounced without asking the server. REQUIRETLS: another one is asked first (RFC 8689 §4.2.1).
  *
@@ -106,10 +123,7 @@ export async function changedContent(
     whole: inline,
     read: () => delivering.readContent(content),
   };
-  const preparing = outgoing.prepare(stored, session.offers, onNotice);
-  // Nearly all mail goes as it is; that costs no turn of the event loop.
-  if (preparing === undefined) return undefined;
-  const prepared = await preparing;
+  const prepared = await outgoing.prepare(stored, session.offers, onNotice);
   if (prepared?.kind !== "refused") {
     if (prepared?.needsSmtputf8 !== true || session.offers.has("SMTPUTF8")) return prepared;
     refuse(state, session, state.pending, withoutSmtputf8(session));

@@ -63,6 +63,9 @@ type SignedMail = Omit<Extract<OutgoingMail, { readonly kind: "changed" }>, "nee
 /** What a server offers, as far as it matters here: keywords in upper case. */
 export type OfferedKeywords = { has(keyword: string): boolean };
 
+/** As far as its label and, where it is small, its bytes are known. */
+type LabelledContent = Pick<StoredContent, "encoding" | "whole">;
+
 export class OutgoingContent {
   readonly #rules: OutgoingRules;
   readonly #signer: ContentSigner | undefined;
@@ -85,6 +88,11 @@ export class OutgoingContent {
     return hasUtf8Headers(whole === undefined ? read() : [whole], limits, this.genericAddress);
   }
 
+  /** false: `prepare` would have nothing to change. */
+  mayChange(content: LabelledContent, offers: OfferedKeywords): boolean {
+    return this.#changesAll || this.#mayConvert(content, offers);
+  }
+
   /**
    * What to send in place of the stored content; undefined: the content as it is.
    *
@@ -101,7 +109,7 @@ export class OutgoingContent {
   }
 
   /** Like Postfix, we believe that a server which takes SMTPUTF8 takes 8 bits, and that 7-bit mail is 7-bit. */
-  #mayConvert({ encoding, whole }: StoredContent, offers: OfferedKeywords): boolean {
+  #mayConvert({ encoding, whole }: LabelledContent, offers: OfferedKeywords): boolean {
     if (offers.has("8BITMIME") || encoding === "7bit" || !this.#rules.converts) return false;
     return !offers.has("SMTPUTF8") && (whole === undefined || hasEightBit(whole));
   }

@@ -147,7 +147,8 @@ export class DeliveryJob {
         void this.#ends.push(delivering.record(name, outcomes)),
       onNotice: (level: "info" | "warning", text: string) => onNotice(level, text, name),
     };
-    const result = await this.#watched(name, attempt(request, tools, this.#takeHeld(key)));
+    using _watchdog = this.#tools.watch(name);
+    const result = await attempt(request, tools, this.#takeHeld(key));
     // The end first, before anything else: see the note at the top.
     this.#endAttempt(name, result);
     if (result.session !== undefined) {
@@ -155,11 +156,6 @@ export class DeliveryJob {
     }
     if (result.feedback.kind === "trouble" || result.isCrowded) this.#hasSiteTrouble = true;
     onAttempt(request, result, startedMs);
-  }
-
-  async #watched(name: RequestName, running: Promise<AttemptResult>): Promise<AttemptResult> {
-    using _watchdog = this.#tools.watch(name);
-    return await running;
   }
 
   #endAttempt(name: RequestName, result: AttemptResult): void {

@@ -193,7 +193,7 @@ export class SmtpSession extends OpenedSession {
 
   // ----------------------------------------------------------------------------------- the content
 
-  async #sendBody(mail: MailToSend, { rcpts }: EnvelopeReplies): Promise<BodyEnd> {
+  #sendBody(mail: MailToSend, { rcpts }: EnvelopeReplies): Promise<BodyEnd> {
     this.at = "body";
     const awaited = this.protocol === "lmtp" ? rcpts.filter(isPositive).length : 1;
     const end: EndOfData = { replies: [], awaited, onReply: undefined };
@@ -203,8 +203,8 @@ export class SmtpSession extends OpenedSession {
     };
     for (let count = 0; count < awaited; count += 1) this._responseActions.push(onReply);
     return mail.whole !== undefined && mail.whole.length <= wholeBytes
-      ? await this.#sendWhole(mail, mail.whole, end)
-      : await this.#sendStream(mail, end);
+      ? this.#sendWhole(mail, mail.whole, end)
+      : this.#sendStream(mail, end);
   }
 
   /**
