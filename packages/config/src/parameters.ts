@@ -748,7 +748,7 @@ export const parameterTable = {
   default_verp_delimiters: text({
     default: "+=",
     form: { pattern: /^[!-~]{2}$/, saying: "two characters of verp_delimiter_filter" },
-    readBy: ["smtpd", "commands"],
+    readBy: ["smtpd", "pickup", "commands"],
     source: "postconf(5), VERP_README; spec D33",
     about:
       "What stands round the recipient's name in a sender, where the client names nothing else.",
@@ -756,7 +756,7 @@ export const parameterTable = {
   verp_delimiter_filter: text({
     default: "-=+",
     form: { pattern: /^[!-~]+$/, saying: "one or more printable characters" },
-    readBy: ["smtpd", "cleanup", "commands"],
+    readBy: ["smtpd", "pickup", "cleanup", "commands"],
     source: "postconf(5), VERP_README",
     about: "Characters that may be VERP delimiters.",
   }),

@@ -40,3 +40,4 @@ export type { BellQueue, MessageQueue, QueueMove } from "./queue-name.ts";
 export { serviceNames } from "./service-name.ts";
 export type { ServiceName } from "./service-name.ts";
 export { areVerpDelimiters, verpDelimitersOf } from "./verp-delimiters.ts";
+export type { VerpRules } from "./verp-delimiters.ts";

@@ -5,6 +5,14 @@
  */
 import type { Envelope } from "./message.ts";
 
+/** How VERP may be asked for. */
+export type VerpRules = {
+  /** default_verp_delimiters. */
+  readonly delimiters: string;
+  /** verp_delimiter_filter. */
+  readonly allowed: string;
+};
+
 /** Whether the text can be VERP delimiters: two of the characters that verp_delimiter_filter allows. */
 export function areVerpDelimiters(text: string, allowed: string): boolean {
   return text.length === 2 && [...text].every((character) => allowed.includes(character));

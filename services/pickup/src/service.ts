@@ -64,7 +64,13 @@ async function openSubmission(
         intake,
         log,
         maxBytes,
-        maxRecipients: parameters.submission_recipient_limit,
+        rules: {
+          maxRecipients: parameters.submission_recipient_limit,
+          verp: {
+            delimiters: parameters.default_verp_delimiters,
+            allowed: parameters.verp_delimiter_filter,
+          },
+        },
         myhostname: parameters.myhostname,
         hasTokens: parameters.api_tokens !== "",
         nowMs: () => store.clock.nowMs(),

@@ -37,7 +37,7 @@ async function open(
         intake: options.intake ?? store.intake(),
         log: quiet,
         maxBytes: 6_000_000,
-        maxRecipients: 10,
+        rules: { maxRecipients: 10, verp: { delimiters: "+=", allowed: "-=+" } },
         myhostname: "mail.example.com",
         hasTokens: tokensFile !== "",
         nowMs: () => store.clock.nowMs(),

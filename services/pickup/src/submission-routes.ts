@@ -19,12 +19,12 @@ import { composeMessage } from "./compose-message.ts";
 import { FieldErrors } from "./field-errors.ts";
 import type { FieldError } from "./field-errors.ts";
 import { parseJsonSubmission, parseQueryEnvelope } from "./submission.ts";
-import type { SubmissionEnvelope } from "./submission.ts";
+import type { SubmissionEnvelope, SubmissionRules } from "./submission.ts";
 import { assertOpen, takeIn } from "./take-in.ts";
 import type { Handed, TakeInOptions } from "./take-in.ts";
 
 export type SubmissionRoutesOptions = TakeInOptions & {
-  readonly maxRecipients: number;
+  readonly rules: SubmissionRules;
   readonly myhostname: string;
   /** api_tokens is set: clients have names. */
   readonly hasTokens: boolean;
@@ -63,7 +63,7 @@ async function submitRaw(
 ): Promise<FastifyReply> {
   const errors = new FieldErrors();
   const envelope = parseQueryEnvelope(request.query, {
-    maxRecipients: options.maxRecipients,
+    ...options.rules,
     errors,
   });
   if (envelope === undefined) return refuse(reply, errors.all);
@@ -82,7 +82,7 @@ async function submitJson(
   const errors = new FieldErrors();
   const query = errors.members(request.query, "", { known: [] });
   const submission = parseJsonSubmission(request.body, {
-    maxRecipients: options.maxRecipients,
+    ...options.rules,
     errors,
   });
   if (query === undefined || submission === undefined) return refuse(reply, errors.all);

@@ -8,9 +8,11 @@ import type { JsonSubmission } from "./submission.ts";
 const raw = Buffer.from("Subject: x\r\n\r\nx\r\n").toString("base64");
 const good = { mail_from: "a@src.example", rcpt_to: ["b@dest.example"], raw };
 
+const rules = { maxRecipients: 3, verp: { delimiters: "+=", allowed: "-=+" } };
+
 function parse(body: unknown): JsonSubmission {
   const errors = new FieldErrors();
-  const submission = parseJsonSubmission(body, { maxRecipients: 3, errors });
+  const submission = parseJsonSubmission(body, { ...rules, errors });
   assert.ok(submission, JSON.stringify(errors.all));
   return submission;
 }
@@ -18,7 +20,7 @@ function parse(body: unknown): JsonSubmission {
 /** The fields that are named as wrong. */
 function wrong(body: unknown): readonly string[] {
   const errors = new FieldErrors();
-  assert.equal(parseJsonSubmission(body, { maxRecipients: 3, errors }), undefined);
+  assert.equal(parseJsonSubmission(body, { ...rules, errors }), undefined);
   return errors.all.map(({ field }) => field);
 }
 
@@ -47,6 +49,15 @@ describe("a JSON submission", () => {
     const bad = { notify: ["NEVER", "DELAY"], ret: "x", envid: "a\r\nb", more: 1 };
     const fields = wrong({ ...good, dsn: bad });
     assert.deepEqual(fields, ["dsn.more", "dsn.notify", "dsn.ret", "dsn.envid"]);
+  });
+
+  it("D33 takes verp: true for the default delimiters, or others that are allowed", () => {
+    const delimiters = (verp: unknown) => parse({ ...good, verp }).envelope.verpDelimiters;
+    assert.deepEqual([true, "-=", false].map(delimiters), ["+=", "-=", undefined]);
+    for (const verp of ["", "+", "+#", "+=-", 1, ["+="]]) {
+      assert.deepEqual(wrong({ ...good, verp }), ["verp"]);
+    }
+    assert.deepEqual(wrong({ ...good, mail_from: "", verp: true }), ["verp"]);
   });
 
   it("marks addresses outside ASCII", () => {
@@ -167,7 +178,7 @@ describe("the content of a JSON submission", () => {
 describe("the envelope in a query", () => {
   const parseQuery = (query: unknown) => {
     const errors = new FieldErrors();
-    const envelope = parseQueryEnvelope(query, { maxRecipients: 3, errors });
+    const envelope = parseQueryEnvelope(query, { ...rules, errors });
     return envelope ?? errors.all.map(({ field }) => field);
   };
 
@@ -181,6 +192,14 @@ describe("the envelope in a query", () => {
       sender: "x@y.example",
       recipients: [{ address: "a@b.example" }, { address: "c@d.example" }],
     });
+  });
+
+  it("D33 takes verp as text", () => {
+    const query = { mail_from: "x@y.example", rcpt_to: "a@b.example" };
+    const recipients = [{ address: "a@b.example" }];
+    const taken = { sender: "x@y.example", recipients };
+    assert.deepEqual(parseQuery({ ...query, verp: "true" }), { ...taken, verpDelimiters: "+=" });
+    assert.deepEqual(parseQuery({ ...query, verp: "-=" }), { ...taken, verpDelimiters: "-=" });
   });
 
   it("refuses a missing sender, missing recipients and anything else", () => {

@@ -4,14 +4,17 @@
  * Source: spec http-api.md §1; RFC 3461 for dsn.
  */
 import { isMailAddress, parseSmtpPath } from "@postmq/mail-format";
-import { notifyConditions } from "@postmq/vocabulary";
-import type { Envelope, NotifyCondition, Recipient } from "@postmq/vocabulary";
+import { areVerpDelimiters, notifyConditions } from "@postmq/vocabulary";
+import type { Envelope, NotifyCondition, Recipient, VerpRules } from "@postmq/vocabulary";
 
 import type { FieldErrors } from "./field-errors.ts";
 import { parseMessageContent } from "./message-content.ts";
 import type { MessageContent } from "./message-content.ts";
 
-export type SubmissionEnvelope = Pick<Envelope, "sender" | "envid" | "ret" | "smtputf8"> & {
+export type SubmissionEnvelope = Pick<
+  Envelope,
+  "sender" | "envid" | "ret" | "smtputf8" | "verpDelimiters"
+> & {
   readonly recipients: readonly Recipient[];
 };
 
@@ -23,7 +26,7 @@ export type JsonSubmission = {
     | { readonly kind: "content"; readonly content: MessageContent };
 };
 
-const known = ["mail_from", "rcpt_to", "raw", "content", "dsn"];
+const known = ["mail_from", "rcpt_to", "raw", "content", "dsn", "verp"];
 /** In the contract, but not yet built. */
 const later = [
   "tenant",
@@ -38,10 +41,17 @@ const later = [
 ];
 const longestEnvid = 100;
 
+/** What the parameters say of submissions. */
+export type SubmissionRules = {
+  /** submission_recipient_limit. */
+  readonly maxRecipients: number;
+  readonly verp: VerpRules;
+};
+
 /** @returns undefined when something is wrong: `errors` then tell what */
 export function parseJsonSubmission(
   body: unknown,
-  options: { readonly maxRecipients: number; readonly errors: FieldErrors },
+  options: SubmissionRules & { readonly errors: FieldErrors },
 ): JsonSubmission | undefined {
   const { errors } = options;
   const members = errors.members(body, "", { known, later });
@@ -56,9 +66,9 @@ export function parseJsonSubmission(
 /** The envelope in the query of a raw submission: mail_from and repeated rcpt_to. */
 export function parseQueryEnvelope(
   query: unknown,
-  options: { readonly maxRecipients: number; readonly errors: FieldErrors },
+  options: SubmissionRules & { readonly errors: FieldErrors },
 ): SubmissionEnvelope | undefined {
-  const names = { known: ["mail_from", "rcpt_to"], later };
+  const names = { known: ["mail_from", "rcpt_to", "verp"], later };
   const members = options.errors.members(query, "", names);
   const envelope = members === undefined ? undefined : parseEnvelope(members, options);
   return options.errors.all.length > 0 ? undefined : envelope;
@@ -66,18 +76,20 @@ export function parseQueryEnvelope(
 
 function parseEnvelope(
   members: ReadonlyMap<string, unknown>,
-  options: { readonly maxRecipients: number; readonly errors: FieldErrors },
+  options: SubmissionRules & { readonly errors: FieldErrors },
 ): SubmissionEnvelope | undefined {
   const { errors } = options;
   const sender = parseSender(members.get("mail_from"), errors);
   const dsn = parseDsn(members.get("dsn"), errors);
   const addresses = parseRecipients(members.get("rcpt_to"), options);
   if (sender === undefined || addresses === undefined || dsn === undefined) return undefined;
+  const verpDelimiters = parseVerp(members.get("verp"), sender, options);
   const { notify, ...rest } = dsn;
   const isInternational = [sender, ...addresses].some((address) => /\P{ASCII}/u.test(address));
   return {
     sender,
     ...rest,
+    ...(verpDelimiters === undefined ? {} : { verpDelimiters }),
     ...(isInternational ? { smtputf8: true } : {}),
     recipients: addresses.map((address) =>
       notify === undefined ? { address } : { address, notify },
@@ -119,6 +131,19 @@ function parseAddress(text: string, field: string, errors: FieldErrors): string 
   const address = parseSmtpPath(text);
   const isFit = address === "" || (address !== undefined && isMailAddress(address));
   return isFit ? address : errors.add(field, `"${text.slice(0, 320)}" is not an address`);
+}
+
+/** true, or the delimiters: each recipient is to get a copy from a sender that names it. Source: VERP_README. */
+function parseVerp(
+  value: unknown,
+  sender: string,
+  { verp, errors }: SubmissionRules & { readonly errors: FieldErrors },
+): string | undefined {
+  if (value === undefined || value === false || value === "false") return undefined;
+  if (sender === "") return errors.add("verp", "needs a sender");
+  if (value === true || value === "true") return verp.delimiters;
+  if (typeof value === "string" && areVerpDelimiters(value, verp.allowed)) return value;
+  return errors.add("verp", `must be true or two characters of ${verp.allowed}`);
 }
 
 type Dsn = {

@@ -21,14 +21,14 @@ import {
   logReject,
 } from "@postmq/observability";
 import type { InFlowDelay } from "@postmq/service-kit";
-import type { ClientAttributes, Clock, Envelope, Recipient } from "@postmq/vocabulary";
+import type { ClientAttributes, Clock, Envelope, Recipient, VerpRules } from "@postmq/vocabulary";
 
 import { parsePathCommand, splitCommand } from "./command-line.ts";
 import { CommandStatistics } from "./command-statistics.ts";
 import type { CountedCommand } from "./command-statistics.ts";
 import type { CommitDeadline } from "./commit-deadline.ts";
 import { parseMailParameters, parseRcptParameters } from "./envelope-parameters.ts";
-import type { MailParameters, VerpRules } from "./envelope-parameters.ts";
+import type { MailParameters } from "./envelope-parameters.ts";
 import { ErrorLimits } from "./error-limits.ts";
 import { IncomingMessage, refusalOf } from "./incoming-message.ts";
 import type { RelayGuard } from "./relay-guard.ts";

@@ -5,7 +5,7 @@
  * V11.
  */
 import { decodeXtext } from "@postmq/mail-format";
-import type { Envelope, NotifyCondition, Recipient } from "@postmq/vocabulary";
+import type { Envelope, NotifyCondition, Recipient, VerpRules } from "@postmq/vocabulary";
 import { areVerpDelimiters, notifyConditions } from "@postmq/vocabulary";
 
 import type { EsmtpParameter } from "./command-line.ts";
@@ -20,14 +20,6 @@ const longestOrcpt = 500;
 export type MailParameters = Pick<Envelope, "encoding" | "ret" | "envid" | "verpDelimiters"> & {
   /** What the client says the message will have, in bytes. */
   readonly size?: number;
-};
-
-/** How VERP may be asked for. */
-export type VerpRules = {
-  /** default_verp_delimiters. */
-  readonly delimiters: string;
-  /** verp_delimiter_filter. */
-  readonly allowed: string;
 };
 
 export type RcptParameters = Pick<Recipient, "notify" | "orcpt">;

@@ -1,7 +1,7 @@
 /** What the SMTP server is told: the parameters it reads, in the form in which it uses them. */
 import type { Parameters } from "@postmq/config";
+import type { VerpRules } from "@postmq/vocabulary";
 
-import type { VerpRules } from "./envelope-parameters.ts";
 import type { ErrorLimitSettings } from "./error-limits.ts";
 import type { MessageSettings } from "./incoming-message.ts";
 import type { RelayPolicy } from "./relay-guard.ts";
