@@ -115,7 +115,9 @@ describe("owedNotices to a sender", () => {
 describe("owedNotices about mail with VERP", () => {
   const both = { verpDelimiters: "+=", notify: [undefined, undefined] } as const;
   const shown = (kind: ReportKind, fields: Parameters<typeof owed>[1]) =>
-    owed(kind, fields).notices.map(({ to, recipient, about }) => `${to} ${recipient} ${about}`);
+    owed(kind, fields).notices.map(
+      ({ to, recipient, about }) => `${to} ${recipient} ${about.join()}`,
+    );
   // The recipient as the sender knows it: before rewriting.
   const named = "sender sender+info=near.example@x.example";
 

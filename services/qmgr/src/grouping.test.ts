@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { enhancedStatus } from "@postmq/vocabulary";
-import type { Destination, StoredRecipient } from "@postmq/vocabulary";
+import type { Destination, Envelope, StoredRecipient } from "@postmq/vocabulary";
 import { groupRecipients as groupAll } from "./grouping.ts";
 import type { GroupingRules } from "./grouping.ts";
+import { message as activeMessage } from "./scheduler/scheduling.test-support.ts";
 
 const toDomain = (address: string): Destination => ({
   transport: "smtp",
@@ -64,6 +65,14 @@ describe("groupRecipients", () => {
         three.map(() => ["smtp:x.example", 1]),
       );
     }
+  });
+
+  it("S17 is told so by a message that asks for VERP, unless its sender is the null address", () => {
+    const asked = (sender: string, verp: Pick<Envelope, "verpDelimiters">) =>
+      activeMessage({}, { envelope: { sender, origin: "smtp", ...verp } }).isSingleRecipient;
+    assert.equal(asked("list@here.example", { verpDelimiters: "+=" }), true);
+    assert.equal(asked("list@here.example", {}), false);
+    assert.equal(asked("", { verpDelimiters: "+=" }), false);
   });
 
   it("S14 puts one destination together, whatever the order and the letter case", () => {

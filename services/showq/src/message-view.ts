@@ -32,7 +32,7 @@ export function listedView(message: ListedMessage, emptyAddress: string): object
 
 /** One message with its whole envelope. */
 export function messageView(message: ListedMessage, emptyAddress: string): object {
-  const { origin, client, envid, ret, smtputf8 } = message.envelope;
+  const { origin, client, envid, ret, smtputf8, verpDelimiters } = message.envelope;
   return {
     id: message.id,
     ...listedView(message, emptyAddress),
@@ -43,6 +43,7 @@ export function messageView(message: ListedMessage, emptyAddress: string): objec
       : { client: { name: client.name, address: client.address, protocol: client.protocol } }),
     ...(envid === undefined ? {} : { envid }),
     ...(ret === undefined ? {} : { ret }),
+    ...(verpDelimiters === undefined ? {} : { verp: verpDelimiters }),
     ...(smtputf8 === true ? { smtputf8 } : {}),
     recipients: message.recipients.map(recipientView),
   };

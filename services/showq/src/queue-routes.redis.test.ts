@@ -50,7 +50,7 @@ async function queued(
   await intake.commit({
     id,
     queue,
-    envelope: { sender, origin: "smtp" },
+    envelope: { sender, origin: "smtp", verpDelimiters: "+=" },
     recipients: recipients.map((address) => ({ address })),
     content: await writer.finish(),
   });
@@ -139,6 +139,7 @@ describe("showq", () => {
       const { status, body } = await get(`${url}/messages/${id}`);
       assert.equal(status, 200);
       assert.equal(body["queue_name"], "hold");
+      assert.equal(body["verp"], "+=");
       assert.deepEqual(body["recipients"], [{ address: "e@f.example", state: "todo" }]);
       assert.equal((await get(`${url}/messages/nosuch`)).status, 404);
       assert.equal((await get(`${url}/messages/..%2Fx`)).status, 404);
