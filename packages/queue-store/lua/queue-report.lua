@@ -52,11 +52,12 @@ if ARGV[7] ~= '' then
       undone[#undone + 1] = { digits(number), 's', '' }
     end
   end
-  call('HINCRBY', key, 'fl', -failed)
+  -- Minus nought is no number to Redis.
+  if failed > 0 then call('HINCRBY', key, 'fl', -failed) end
   call_long('HSET', key, record_outcomes(id, undone, read_for_outcomes(id, undone)), 6000)
   flush_indexes()
   local now = call('HMGET', key, 'fl', 'u', 'su')
-  return now[1] .. ' ' .. now[2] .. ' ' .. (now[3] or '0')
+  return (now[1] or '0') .. ' ' .. (now[2] or '0') .. ' ' .. (now[3] or '0')
 end
 call('HDEL', key, 'bw', 'cl', 'cc')
 if kind == 'delay' then

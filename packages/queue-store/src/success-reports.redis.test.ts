@@ -368,6 +368,23 @@ describe("several messages as one report", () => {
         { redis },
       ));
 
+    it("D33 Q6 an expired message of which nobody failed loses the recipients told of", () =>
+      withStore(
+        async (under) => {
+          const play = await tried(under, [0, 1, 2].map(deferred));
+          await settle(play, "expired");
+          const rest = await partOf(play, await opened(play), [0, 2]);
+          assert.deepEqual(numbers(rest), [1]);
+          assert.equal(await incoming(play), 2);
+          await assertConsistent(under);
+          assert.equal(await play.reporting.queue(rest, [await report(play)]), "queued");
+          assert.equal(await incoming(play), 3);
+          assert.equal(await settle(play, "remove"), "done");
+          await assertConsistent(under);
+        },
+        { redis },
+      ));
+
     it("D33 Q6 an expired message loses the recipients told of, failed and deferred ones", () =>
       withStore(
         async (under) => {
