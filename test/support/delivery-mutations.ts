@@ -128,6 +128,8 @@ export const deliveryMutations: readonly RuleMutation[] = [
     "isWholeMail",
     byAttempt,
   ),
+  of("D18", "attempt/mail-to-send", "envelope.smtputf8 !== true &&", "", byAttempt),
+  of("D18", "attempt/mail-to-send", "!hasUtf8(envelope.sender) &&", "", byAttempt),
   of("D19", "session/message-body", "text.charCodeAt(start) === dot", "false"),
   of("D19", "session/message-body", "feed - start > longest", "false"),
   of(

@@ -263,6 +263,22 @@ describe("what a server can't take", () => {
     assert.deepEqual(messages[0]?.recipients, ["u@example.net"]);
   });
 
+  it("D18: UTF-8 in the sender or a header needs SMTPUTF8 of a server that takes 8 bits, too", async () => {
+    for (const [sender, header] of [
+      ["ü@example.com", "Subject: u"],
+      ["u@example.com", "Subject: ü"],
+    ] as const) {
+      await using server = await FakeSmtpServer.start({ keywords: ["8BITMIME"] });
+      await using test = await startWorker();
+      const envelope = { sender, origin: "smtp", smtputf8: header.endsWith("ü") } as const;
+      await test.serve(
+        request(1, server.relayhost, { envelope, inline: Buffer.from(`${header}\r\n\r\nx\r\n`) }),
+      );
+      assert.deepEqual(server.messages, []);
+      assert.deepEqual(test.delivering.shownOutcomes, ["0 failed 5.6.7"]);
+    }
+  });
+
   it("D18: a UTF-8 header needs SMTPUTF8 too, a plain one does not", async () => {
     for (const [header, wanted] of [
       ["Subject: ü", "0 failed 5.6.7"],

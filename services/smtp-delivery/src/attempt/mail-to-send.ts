@@ -34,7 +34,6 @@ export function goesAsItIs({ request, session, outgoing }: MailFor): boolean {
   const { offers } = session;
   const needsNoUtf8 =
     envelope.smtputf8 !== true &&
-    outgoing.genericAddress === undefined &&
     !hasUtf8(envelope.sender) &&
     recipients.every(({ address }) => !hasUtf8(address));
   return (

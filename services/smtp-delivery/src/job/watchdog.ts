@@ -4,6 +4,8 @@
  * As a bug does: the leader then reaps the process's claims, and its connections close. An outage of Redis is no such
  * thing, and outcomes that wait for it would be lost: while there are some, the end is put off.
  *
+ * Its timer does not keep the process alive: the connection to Redis does.
+ *
  * Source: spec S35; postconf(5) daemon_timeout; Postfix src/util/watchdog.c.
  */
 import { panic } from "@postmq/vocabulary";

@@ -5,8 +5,9 @@
  * It stands on nodemailer's SMTPConnection, which says hello, reads replies and starts TLS. What was received in plain text
  * and is still unread when TLS starts is thrown away (RFC 3207 §6).
  *
- * Each command has its own deadline, Postfix's parameter for it, and none goes beyond that of the attempt. Departs: a deadline is not put off by bytes that drip in
- * (as with Postfix's smtp_per_request_deadline), so that a drip-feeding server holds a slot for a bounded time.
+ * Each command has its own deadline, Postfix's parameter for it, and none goes beyond that of the attempt. Departs: a
+ * deadline is not put off by bytes that drip in (as with Postfix's smtp_per_request_deadline), so that a drip-feeding server
+ * holds a slot for a bounded time.
  *
  * A conversation owns the token of its connection, from the open socket to the closed one, whatever closes it.
  *
@@ -81,7 +82,7 @@ const mostUnreadReplies = 20_000;
 /** After QUIT the server may take so long to close its side. It holds a token until then. */
 const closingMs = 1_000;
 /** Of one line, ASCII, and no 421, which ends the session: all that nodemailer would do is to hand it on. */
-const isPlainReply = /^(?!421)\d{3} [\x20-\x7E]*$/;
+const plainReply = /^(?!421)\d{3} [\x20-\x7E]*$/;
 /** nodemailer's own timers must never fire before ours. */
 const neverMs = 2 ** 31 - 1;
 
@@ -151,10 +152,8 @@ export class Conversation extends Connection {
     this.#isTlsImplicit = isTlsImplicit;
     this.#socket = socket;
     this.#token = token;
-    socket.once("close", () => {
-      this.#token[Symbol.dispose]();
-      this.#deadline[Symbol.dispose]();
-    });
+    socket.once("close", () => this.#token[Symbol.dispose]());
+    if (socket.closed) token[Symbol.dispose]();
   }
 
   // --------------------------------------------------------------------------------------- the token
@@ -334,7 +333,7 @@ export class Conversation extends Connection {
   /**
    * Replies that are in and awaited are handled in this turn: nodemailer takes one a turn, and the end of the connection
    * would overtake the rest (LMTP: mail that was taken would be sent again). A server that floods us with replies
-   * nobody asked for must not fill our memory.
+   * nobody asked for must not fill our memory. Whole replies count, whether or not the beginning of another follows them.
    */
   override _onData(chunk: Buffer): void {
     if (this.transcript !== undefined)
@@ -350,7 +349,7 @@ export class Conversation extends Connection {
     if (this._responseActions.length === 0) return super._processResponse();
     while (this.#hasAwaitedReply()) {
       const [raw = ""] = this._responseQueue;
-      if (!isPlainReply.test(raw)) return super._processResponse();
+      if (!plainReply.test(raw)) return super._processResponse();
       this._responseQueue.shift();
       this.lastServerResponse = raw;
       this._responseActions.shift()?.call(this, raw);
@@ -359,8 +358,8 @@ export class Conversation extends Connection {
   }
 
   #hasAwaitedReply(): boolean {
-    const isIn = !this._responsePartial && this._responseQueue.length > 0;
-    return isIn && this._responseActions.length > 0 && !this.destroyed;
+    const whole = this._responseQueue.length - (this._responsePartial ? 1 : 0);
+    return whole > 0 && this._responseActions.length > 0 && !this.destroyed;
   }
 
   /** What comes between the first line of a login and the next command is the login's, in whatever pieces. */
@@ -393,7 +392,7 @@ export class Conversation extends Connection {
 
   /** The conversation is over. The first cause counts. */
   protected breakOff(how: "lost" | "timedOut"): void {
-    this.disarm();
+    this.#deadline[Symbol.dispose]();
     this.#broken ??= { how, stage: this.at };
     this.onBroken?.();
   }

@@ -32,7 +32,8 @@ describe("a deadline", () => {
     early.set(startedMs + 600_000);
     early.set(startedMs + 30);
     await waitFor(() => met.length === 2);
-    assert.deepEqual(met, ["brought forward, at true", "moved on, at true"]);
+    // A machine that stalls may tell of both in one go, in any order.
+    assert.deepEqual(met.toSorted(), ["brought forward, at true", "moved on, at true"]);
   });
 
   it("is not told of once it was lifted, and can be set again", async () => {

@@ -86,6 +86,13 @@ describe("LMTP", () => {
     });
   }
 
+  it("D6 a reply that is whole counts, though the beginning of the next came along with it", async () => {
+    const { shown } = await transact(
+      dotFor("one", { reply: "250 2.0.0 one\r\n250-2.0.0 two", cut: "after" }),
+    );
+    assert.deepEqual(shown, ["sent 250", "open", "open"]);
+  });
+
   it("has a deadline for each reply, not for all of them", async () => {
     const decide = (event: StageEvent) => (event.stage === "dot" ? { delayMs: 700 } : undefined);
     const { shown } = await transact(decide, { deadlineMs: 1_800 });

@@ -84,7 +84,7 @@ function orcptPart(orcpt: string): string {
  * (security.md 3).
  */
 export function isFitForCommand(address: string): boolean {
-  if (isPlain.test(address)) return true;
+  if (plainAddress.test(address)) return true;
   return (
     !/[\p{Cc}\u2028\u2029]/u.test(address) &&
     !/[<>\s]/.test(address.replaceAll(/"(?:[^"\\]|\\.)*"/g, ""))
@@ -92,7 +92,7 @@ export function isFitForCommand(address: string): boolean {
 }
 
 /** Nearly all addresses: nothing in them is of meaning in a command. */
-const isPlain = /^[\w.+=@-]*$/;
+const plainAddress = /^[\w.+=@-]*$/;
 
 /** Whether SMTPUTF8 is needed for a text. */
 export function hasUtf8(text: string): boolean {

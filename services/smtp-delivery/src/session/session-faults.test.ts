@@ -123,6 +123,46 @@ describe("a fault in a transaction", { concurrency: 12 }, () => {
   });
 });
 
+describe("the beginning of a reply behind a whole one", () => {
+  const closing = "421-4.3.2 going";
+
+  for (const [how, behaviour] of [
+    ["and a cut", { cut: "after" }],
+    ["and nothing more", {}],
+  ] as const) {
+    it(`D6 ${how}: mail that was taken is not sent again`, async () => {
+      await using server = await FakeSmtpServer.start({
+        decide: ({ stage }) =>
+          stage === "dot"
+            ? { ...behaviour, reply: `250 2.0.0 Ok: queued as 1\r\n${closing}` }
+            : undefined,
+      });
+      using test = await openTestSession(server);
+      const { verdicts } = await test.session.transact(testMail(), false);
+      assert.deepEqual(
+        verdicts.map(({ kind }) => kind),
+        ["sent"],
+      );
+      assert.equal(test.session.isReusable, false);
+    });
+  }
+
+  it("D6 after a 550 to a recipient: that recipient is refused for good", async () => {
+    await using server = await FakeSmtpServer.start({
+      decide: ({ stage }) =>
+        stage === "rcpt"
+          ? { reply: `550 5.1.1 no such user\r\n${closing}`, cut: "after" }
+          : undefined,
+    });
+    using test = await openTestSession(server);
+    const { verdicts } = await test.session.transact(testMail(), false);
+    assert.deepEqual(
+      verdicts.map((verdict) => verdict.kind === "refused" && verdict.reply.code),
+      [550],
+    );
+  });
+});
+
 describe("a server that floods an idle session", () => {
   for (const [name, bytes] of [
     ["with replies nobody asked for", "250 ok\r\n".repeat(8_192)],
