@@ -258,14 +258,23 @@ const postmqRest: RestRange = (dueMs) => ({
   toMs: dueMs * 1.05 + 1_000 + slackMs,
 });
 
-/** Each rest by S5 from the age at the attempt before it, so that no delay adds up. */
+/**
+ * Each rest by S5 from the age at the attempt before it, so that no delay adds up. Ages are counted from before the message
+ * was handed in; it arrived somewhere between that and its first attempt.
+ */
 function assertAges(agesMs: readonly number[], restRange: RestRange): void {
   assert.equal(agesMs.length, 6);
+  const handInMs = agesMs[0] ?? 0;
   for (const [index, ageMs] of agesMs.slice(1).entries()) {
     const before = agesMs[index] ?? 0;
-    const dueMs = Math.min(Math.max(before, minimalBackoffMs), maximalBackoffMs);
-    assertRest(ageMs - before, restRange(dueMs));
+    const { fromMs } = restRange(backoffMs(before - handInMs));
+    const { toMs } = restRange(backoffMs(before));
+    assertRest(ageMs - before, { fromMs, toMs });
   }
+}
+
+function backoffMs(ageMs: number): number {
+  return Math.min(Math.max(ageMs, minimalBackoffMs), maximalBackoffMs);
 }
 
 function assertRest(restMs: number, { fromMs, toMs }: Omit<Range, "value">): void {
