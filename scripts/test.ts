@@ -34,7 +34,8 @@ function phases(isFull: boolean, patterns: readonly string[]): readonly Phase[] 
   if (patterns.length > 0) {
     return [{ name: "chosen", files: find(patterns), filesAtOnce: 1, timeoutMs: 1_200_000 }];
   }
-  const filesAtOnce = Math.max(2, availableParallelism());
+  // One more than there are cores: now and then each waits for a deadline or for Redis.
+  const filesAtOnce = 1 + Math.max(2, availableParallelism());
   const beside = [
     "packages/*/src/**/*.test.ts",
     "services/*/src/**/*.test.ts",
