@@ -67,6 +67,8 @@ type Session = {
   sender: string;
   mailParameters: string;
   recipients: string[];
+  /** Told that either side has ended it. */
+  readonly onEnd: () => void;
   /** Of the handshake to come. */
   handshakeDripMs: number | undefined;
 };
@@ -184,15 +186,15 @@ export class FakeSmtpServer implements AsyncDisposable {
     const connection = this.#times.push(times);
     this.#open.add(socket);
     this.#mostConnections = Math.max(this.#mostConnections, this.#open.size);
-    const end = () => {
+    const onEnd = () => {
       this.#open.delete(socket);
       times.closedMs ??= Date.now();
     };
-    socket.once("end", end);
+    socket.once("end", onEnd);
     const gone = new AbortController();
     socket.once("close", () => {
       this.#sockets.delete(socket);
-      end();
+      onEnd();
       gone.abort();
     });
     const session: Session = {
@@ -206,6 +208,7 @@ export class FakeSmtpServer implements AsyncDisposable {
       sender: "",
       mailParameters: "",
       recipients: [],
+      onEnd,
       handshakeDripMs: undefined,
     };
     this.#serve(session).catch((error: unknown) => {
@@ -295,7 +298,7 @@ export class FakeSmtpServer implements AsyncDisposable {
     const { handshakeDripMs } = session;
     const wire = handshakeDripMs === undefined ? plain : dripping(plain, handshakeDripMs);
     const socket = await serverHandshake(wire, tls);
-    socket.once("end", () => this.#open.delete(plain));
+    socket.once("end", session.onEnd);
     session.reader = new ByteReader(socket);
     session.socket = socket;
     session.tls = tlsFacts(socket);

@@ -1,18 +1,11 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
 import { waitFor } from "@postmq/testing";
 
 import { Watchdog } from "./watchdog.ts";
 
 describe("the watchdog", () => {
-  // It keeps no process alive.
-  let alive: NodeJS.Timeout | undefined;
-  before(() => {
-    alive = setInterval(() => {}, 1_000);
-  });
-  after(() => clearInterval(alive));
-
   it("S35: bites when the time is over, but not while outcomes wait for Redis", async () => {
     const bites: string[] = [];
     let asked = 0;

@@ -1,18 +1,11 @@
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
 import { waitFor } from "@postmq/testing";
 
 import { Deadline } from "./deadline.ts";
 
 describe("a deadline", () => {
-  // Its own timer keeps no process alive.
-  let alive: NodeJS.Timeout | undefined;
-  before(() => {
-    alive = setInterval(() => {}, 1_000);
-  });
-  after(() => clearInterval(alive));
-
   it("is told of when it is met, and not before", async () => {
     const startedMs = performance.now();
     let lateMs: number | undefined;

@@ -1,14 +1,17 @@
 /** What a server can do wrong at each stage: no session waits longer than its deadlines, and none is used again. */
 import assert from "node:assert/strict";
-import { createServer } from "node:net";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
 import type { Socket } from "node:net";
 import { describe, it } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
 
 import { FakeSmtpServer, testCertificates, waitFor } from "@postmq/testing";
 import type { Behaviour, SmtpStage, StageEvent } from "@postmq/testing";
 
 import type { Stage } from "./reply-verdict.ts";
 import { openTestSession, testMail, testPolicy, testSettings } from "./session.test-support.ts";
+import { SmtpSession } from "./smtp-session.ts";
 
 const host = "mx.test.example[127.0.0.1]";
 /** Short where the test has to wait for it. */
@@ -121,6 +124,35 @@ describe("a fault in a transaction", { concurrency: 12 }, () => {
     assert.equal(verdicts[0].reply.text, "250-2.0.0 one 250-2.0.0 two 250 2.0.0 three");
     assert.equal(test.session.isReusable, true);
   });
+});
+
+describe("a connection that has ended before its session begins", () => {
+  for (const [line, wishes] of [
+    ["plain", {}],
+    ["implicit TLS", { tls: testPolicy("encrypt", { startsWithTls: true }) }],
+  ] as const) {
+    for (const event of ["end", "close"] as const) {
+      it(`${line}, at its ${event}: refused in time, and its token comes back`, async () => {
+        await using server = await FakeSmtpServer.start({
+          decide: ({ stage }) => (stage === "greeting" ? { cut: "before" } : undefined),
+        });
+        const { port } = server;
+        const socket = connect({ host: "127.0.0.1", port }).resume();
+        await once(socket, event);
+        // A turn in which nobody listens for what has come already.
+        await nextTurn();
+        let isOut = true;
+        const token = { name: "test", [Symbol.dispose]: () => void (isOut = false) };
+        const name = { host: "mx.test.example", address: "127.0.0.1", port };
+        const settings = testSettings({}, { greeting: 200, starttls: 200 });
+        const session = new SmtpSession(socket, name, settings, token, wishes);
+        const refusal = await session.begin();
+        assert.equal(refusal?.isPermanent, false);
+        session.drop();
+        await waitFor(() => !isOut);
+      });
+    }
+  }
 });
 
 describe("the beginning of a reply behind a whole one", () => {
