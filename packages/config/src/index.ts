@@ -4,6 +4,7 @@ export type { Environment } from "./environment.ts";
 export { expand } from "./expand.ts";
 export {
   loadParameters,
+  mainCfPath,
   parseTransports,
   readSettings,
   transportParameter,
@@ -22,8 +23,12 @@ export type {
   ParameterReader,
   ParameterRow,
 } from "./parameter-kinds.ts";
+export { editMainCf } from "./edit-main-cf.ts";
+export type { MainCfEdit } from "./edit-main-cf.ts";
 export { parameterTable } from "./parameters.ts";
 export type { ParameterName } from "./parameters.ts";
+export { showParameters } from "./shown-parameters.ts";
+export type { ShownParameters } from "./shown-parameters.ts";
 export type {
   TransportOverrides,
   TransportSuffix,

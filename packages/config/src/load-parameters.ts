@@ -120,7 +120,7 @@ export function parseTransports(
 
 /** What is set in the environment and in main.cf, without looking at values. */
 export function readSettings(source: ParameterSource): Settings {
-  const configFile = findConfigFile(source);
+  const configFile = mainCfPath(source);
   const configDirectory = dirname(configFile);
   const wasRead = existsSync(configFile);
   const byName = new Map<string, Setting>();
@@ -146,7 +146,7 @@ export function readSettings(source: ParameterSource): Settings {
 }
 
 /** Transport names as far as they can be told before values are checked. */
-function transportNames(...lists: readonly (string | undefined)[]): readonly string[] {
+export function transportNames(...lists: readonly (string | undefined)[]): readonly string[] {
   const row: ParameterRow<unknown> = parameterTable.transports;
   const byDefault = typeof row.default === "string" ? row.default : "";
   const written = lists.findLast((item) => item !== undefined) ?? byDefault;
@@ -154,7 +154,8 @@ function transportNames(...lists: readonly (string | undefined)[]): readonly str
   return [...names.filter((name) => name !== ""), ...builtInTransports];
 }
 
-function findConfigFile(source: ParameterSource): string {
+/** The main.cf that is read, or would be if it were there. @throws PMQ_CONFIG_INVALID when POSTMQ_CONFIG names none */
+export function mainCfPath(source: ParameterSource): string {
   const named = source.env["POSTMQ_CONFIG"];
   if (named !== undefined && named !== "") {
     if (!existsSync(named)) {
@@ -183,7 +184,7 @@ function readConfigFile(fileName: string): string {
   }
 }
 
-function thisMachine(): Omit<Surroundings, "service"> {
+export function thisMachine(): Omit<Surroundings, "service"> {
   const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
   return {
     hostName: hostname(),
@@ -193,7 +194,7 @@ function thisMachine(): Omit<Surroundings, "service"> {
 }
 
 /** Expands settings and defaults by name, each at most once, and notices loops. */
-class Resolver {
+export class Resolver {
   readonly #settings: Settings;
   readonly #surroundings: Surroundings;
   readonly #known = new Map<string, string>();

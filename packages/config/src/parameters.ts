@@ -1494,7 +1494,7 @@ export const parameterTable = {
     source: "postmq; spec security.md 11",
     about:
       "File of HTTP tokens, one a line: name, scrypt hash, scopes, allowed senders. Without it pickup and showq " +
-      "refuse to listen on an address that is not loopback.",
+      "refuse to listen on an address that is not loopback, and nobody may act on messages or read them by HTTP.",
   }),
   submission_recipient_limit: count({
     default: "1000",
@@ -1630,16 +1630,18 @@ export const parameterTable = {
   event_retention: time({
     default: "7d",
     unit: "d",
-    readBy: [],
+    readBy: [...serviceNames],
     source: "postmq",
     about: "How long a message's timeline is kept.",
   }),
   event_memory: size({
     default: "64M",
     takesUnits: true,
-    readBy: [],
+    readBy: [...serviceNames],
     source: "postmq",
-    about: "Size of all timelines together; the oldest go first.",
+    about:
+      "Size of all timelines together; the oldest go first. 0: none are kept. They take no more than an eighth of " +
+      "Redis's maxmemory, and a quarter of that while Redis is above redis_memory_high_water.",
   }),
 } as const;
 

@@ -17,6 +17,7 @@ export {
   parseAddress,
   parseSmtpPath,
   quoteAddress,
+  unquoteAddress,
 } from "./smtp-path.ts";
 export { verpSender } from "./verp-sender.ts";
 export { decodeXtext, encodeXtext } from "./xtext.ts";

@@ -86,6 +86,14 @@ export function quoteAddress(address: string): string {
   return `${quoteLocalPart(local)}${at < 0 ? "" : address.slice(at)}`;
 }
 
+/** The form without quotes that Postfix keeps in its files: `two words@example.com`. */
+export function unquoteAddress(address: string): string {
+  if (!address.startsWith('"')) return address;
+  const at = address.lastIndexOf("@");
+  if (at < 0) return unquoteLocalPart(address);
+  return `${unquoteLocalPart(address.slice(0, at))}${address.slice(at)}`;
+}
+
 function unquotedEnd(text: string): number {
   const at = text.indexOf("@");
   return at < 0 ? text.length : at;

@@ -45,7 +45,7 @@ function fieldsOf(act: (log: Log) => void): unknown {
 
 /** The shapes of lines that a real Postfix wrote: values replaced by letters. */
 function postfixShapes(): ReadonlySet<string> {
-  const file = new URL("../../../test/fixtures/samples/maillog.txt", import.meta.url);
+  const file = new URL("../../../docs/spec/samples/maillog.txt", import.meta.url);
   const lines = readFileSync(file, "utf8").split("\n");
   return new Set(
     lines.map((line) => shape(line.replace(/^.*?\]: /, "").replace(/^[0-9A-F]{10,}/, "QID"))),

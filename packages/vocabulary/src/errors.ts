@@ -30,6 +30,8 @@ export const errorCodes = [
   "PMQ_TABLE_UNREADABLE",
   "PMQ_MESSAGE_REFUSED",
   "PMQ_MESSAGE_UNREADABLE",
+  "PMQ_EXPORT_FILE",
+  "PMQ_IMPORT_PLACE",
   "PMQ_ALREADY_RUNNING",
   "PMQ_USAGE",
 ] as const;

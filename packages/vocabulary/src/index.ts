@@ -9,11 +9,13 @@ export type {
 } from "./delivery-outcome.ts";
 export { destinationKey, requestStates } from "./delivery-request.ts";
 export type { Destination, RequestName, RequestState } from "./delivery-request.ts";
+export { parseDurationMs } from "./duration.ts";
+export type { DurationUnit } from "./duration.ts";
 export { enhancedStatus, parseEnhancedStatus } from "./enhanced-status.ts";
 export type { EnhancedStatus } from "./enhanced-status.ts";
 export { errorCodes, exitCodes, isPostmqError, PostmqError } from "./errors.ts";
 export type { ErrorCode } from "./errors.ts";
-export { countedDomain } from "./mail-domain.ts";
+export { countedDomain, senderKey } from "./mail-domain.ts";
 export { messageOrigins, notifyConditions, successActions } from "./message.ts";
 export type {
   ClientAttributes,

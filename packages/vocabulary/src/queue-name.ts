@@ -45,6 +45,23 @@ export type QueueMove = {
   readonly by: readonly string[];
 };
 
+const restedIn = messageQueues.filter((queue) => queue !== "active");
+
+/** Whole messages that come from a file or another instance, or leave for one (docs/ARCHITECTURE.md). */
+const copied: readonly QueueMove[] = [
+  ...restedIn.flatMap((to): readonly QueueMove[] => [
+    { from: "none", to, script: "restore-messages", by: ["postmq import"] },
+    { from: "none", to, script: "make-ready", by: ["postmq aside", "showq"] },
+    { from: "none", to, script: "put-back", by: ["postmq aside", "postmq export", "showq"] },
+  ]),
+  ...messageQueues.map((from): QueueMove => ({
+    from,
+    to: "gone",
+    script: "mark-moving",
+    by: ["postmq aside", "postmq export"],
+  })),
+];
+
 /** The table of legal moves. A test compares it with the scripts of queue-store. */
 export const queueMoves: readonly QueueMove[] = [
   { from: "none", to: "maildrop", script: "commit-messages", by: ["pickup", "sendmail"] },
@@ -65,4 +82,22 @@ export const queueMoves: readonly QueueMove[] = [
   { from: "incoming", to: "corrupt", script: "import-messages", by: ["qmgr"] },
   { from: "deferred", to: "corrupt", script: "import-messages", by: ["qmgr"] },
   { from: "active", to: "corrupt", script: "park-corrupt", by: ["qmgr", "bounce"] },
+  ...copied,
+  // Of whole queues act-on-queue makes the same moves.
+  { from: "incoming", to: "hold", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "active", to: "hold", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "deferred", to: "hold", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "hold", to: "deferred", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "hold", to: "maildrop", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "incoming", to: "maildrop", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "active", to: "maildrop", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "deferred", to: "maildrop", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "corrupt", to: "maildrop", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "deferred", to: "incoming", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "maildrop", to: "gone", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "hold", to: "gone", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "incoming", to: "gone", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "active", to: "gone", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "deferred", to: "gone", script: "act-on-messages", by: ["postsuper", "showq"] },
+  { from: "corrupt", to: "gone", script: "act-on-messages", by: ["postsuper", "showq"] },
 ];
