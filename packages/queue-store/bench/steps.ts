@@ -1,5 +1,6 @@
 /**
- * What each step of a message's way costs Redis and this process: `node packages/queue-store/bench/steps.ts [messages] [domains]`.
+ * What each step of a message's way costs Redis and this process: `node packages/queue-store/bench/steps.ts [messages] [domains] [no]`;
+ * `no`: without timelines.
  *
  * CPU of Redis from INFO cpu, of this process from process.cpuUsage(); microseconds per message. Batches as they
  * come at load: about 50 messages a script.
@@ -119,5 +120,8 @@ await withStore(
       }
     });
   },
-  { redis },
+  {
+    redis,
+    store: process.argv[4] === "no" ? {} : { timelines: { mostBytes: 2 ** 26, retentionMs: 6e8 } },
+  },
 );

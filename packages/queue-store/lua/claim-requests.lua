@@ -12,6 +12,7 @@
 ]]
 -- @include base
 -- @include records
+-- @include timeline
 local claim = ARGV[2]
 call('SET', P .. ':w:' .. claim, '1', 'PX', ARGV[3])
 
@@ -44,6 +45,7 @@ local function claim_one(id, number, generation)
   if request.state ~= 'q' and not (request.state == 'c' and request.claim == claim) then return { 'busy' } end
   request.state, request.claim = 'c', claim
   call('HSET', key, 'R' .. number, request_text(request))
+  note_together('c\t' .. claim .. '\t' .. request.transport .. ':' .. request.nexthop, id)
   if not (v[2] and v[3] and v[4] and v[5] and v[7] and v[8]) then return { 'unreadable' } end
   local content, inline = v[6] or id, ''
   if v[8] == '1' then
@@ -58,4 +60,5 @@ end
 
 local answers = {}
 for i = 4, #ARGV, 3 do answers[#answers + 1] = claim_one(ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+flush_timeline()
 return answers

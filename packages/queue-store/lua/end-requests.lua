@@ -5,7 +5,7 @@
   KEYS  records   ARGV prefix, claim, then per result: id, number, generation, end ('tried' | 'putBack' | 'unreadable', or
                   'goesOn': outcomes of a request that has not ended; the leader hears of them with its end), feedback,
                   status, reason, sent, deferred, failed, those sent that owe a report, number of outcomes, then each:
-                  recipient, kind, text
+                  recipient, kind, text, and what the timeline says beyond that (include/outcomes)
   Returns, per result: 1 ended | 0 it goes on, or was not ours any more | -1 the message is gone (nothing is made anew)
   Safe to repeat.
   Source: DESIGN §3 "Outcomes are facts"; spec Q3.
@@ -19,8 +19,8 @@ while i <= #ARGV do
   local id, number, generation, how = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local outcomes, count, goes_on = {}, tonumber(ARGV[i + 11]), how == 'goesOn'
   for k = 1, count do
-    local at = i + 12 + (k - 1) * 3
-    outcomes[k] = { ARGV[at], ARGV[at + 1], ARGV[at + 2] }
+    local at = i + 12 + (k - 1) * 4
+    outcomes[k] = { ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3] }
   end
   local key, count_kept = record_key(id), count
   local v = read_for_outcomes(id, outcomes, 'R' .. number, 'o')
@@ -41,6 +41,7 @@ while i <= #ARGV do
       fields[#fields + 1] = 'la'
       fields[#fields + 1] = digits(now_ms)
       answer = 1
+      if how ~= 'tried' then note('p\t' .. claim .. '\t' .. how .. '\t' .. id) end
     end
     call_long('HSET', key, fields, 6000)
   end
@@ -49,7 +50,7 @@ while i <= #ARGV do
       ARGV[i + 5], ARGV[i + 6], '', ARGV[i + 10])
   end
   answers[#answers + 1] = answer
-  i = i + 12 + count * 3
+  i = i + 12 + count * 4
 end
 flush_indexes()
 flush_events()

@@ -10,6 +10,7 @@
 -- @include indexes
 -- @include surplus
 -- @include flush
+because('flush')
 if not flush_message(ARGV[2], read_for_flush(ARGV[2])) then return 'not deferred' end
 call('HSET', KEYS[1], 'ut', '1')
 flush_indexes()

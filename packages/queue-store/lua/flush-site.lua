@@ -15,6 +15,7 @@
 -- @include surplus
 -- @include paging
 -- @include flush
+because('flush')
 local domain = ARGV[5]
 local begun = tonumber(ARGV[3])
 if not begun then

@@ -11,6 +11,7 @@
   The ids stand in `opening` until the next import or close-import: a leader that dies over them leaves a count, and
   such a message is then imported alone (DESIGN §3, "opened, not closed").
   Ends or renews `looking`: see include/opening. Each of incoming gives an in-flow token back, the end of the scan all.
+  `next` below n: more may be undone from there on, though none was found before it.
   A flush by entry ends by itself: what comes back to deferred has entered later.
   Source: spec queues.md §3.5, S1 to S4, S33; scheduling.md §11; DESIGN §4.
 ]]
@@ -24,6 +25,8 @@
 -- @include surplus
 close_opening()
 local from, most, most_recipients, limit = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+-- What was flushed is found by the moment it entered deferred.
+if ARGV[9] ~= '' then because('flush') end
 local least = math.min(tonumber(ARGV[8]), most_recipients)
 local left = tonumber(ARGV[7]) or math.huge
 local ids
@@ -35,32 +38,45 @@ else
   ids = call('ZRANGEBYSCORE', P .. ':due', '-inf', digits(now_ms), 'LIMIT', 0, most)
 end
 
+-- Numbers of nobody, or of whom nothing is left to do, that this script still looks at: a message may have a million of
+-- them. 200 of each message are looked at even then, so that each read gets on.
+local vain_left = 5000
+
+-- The number that was not looked at, and those found before it. Fewer found than asked for is no end: the caller reads on.
 local function undone_recipients(id, total, rr, rg, only, only_state, limit_of_it)
   if total == 1 then
     if not only or is_done(only_state, rr) then return 1, {} end
     return 1, { 0, only, only_state or '' }
   end
   local found, number = {}, 0
-  while number < total and #found < limit_of_it * 3 do
-    local fields, to = {}, math.min(total - 1, number + 199)
+  while number < total and #found < limit_of_it * 3 and (vain_left > 0 or number == 0) do
     local key = recipient_key(id, number, rg)
-    for i = number, to do
-      fields[#fields + 1] = digits(i)
-      fields[#fields + 1] = 's' .. digits(i)
-    end
-    local values = redis.pcall('HMGET', key, unpack(fields))
-    if values.err then return total, found end
-    local i = number
-    while i <= to and #found < limit_of_it * 3 do
-      local value, state = values[(i - number) * 2 + 1], values[(i - number) * 2 + 2]
-      if value and not is_done(state, rr) then
-        found[#found + 1] = i
-        found[#found + 1] = value
-        found[#found + 1] = state or ''
+    local is_at_chunk = number > 0 and number % recipients_per_chunk == 0
+    if is_at_chunk and call('EXISTS', key) == 0 then
+      -- A requeue leaves chunks of nobody behind; to ask for one costs about as much as two numbers.
+      vain_left = vain_left - 2
+      number = math.min(total, number + recipients_per_chunk)
+    else
+      local fields, to, found_before = {}, math.min(total - 1, number + 199), #found
+      for i = number, to do
+        fields[#fields + 1] = digits(i)
+        fields[#fields + 1] = 's' .. digits(i)
       end
-      i = i + 1
+      local values = redis.pcall('HMGET', key, unpack(fields))
+      if values.err then return total, found end
+      local i = number
+      while i <= to and #found < limit_of_it * 3 do
+        local value, state = values[(i - number) * 2 + 1], values[(i - number) * 2 + 2]
+        if value and not is_done(state, rr) then
+          found[#found + 1] = i
+          found[#found + 1] = value
+          found[#found + 1] = state or ''
+        end
+        i = i + 1
+      end
+      vain_left = vain_left - (i - number - (#found - found_before) / 3)
+      number = i
     end
-    number = i
   end
   return number, found
 end
@@ -102,7 +118,7 @@ for _, id in ipairs(ids) do
   if is_elsewhere then
     forget_in_index(id)
     imported[#imported + 1] = { id }
-  elseif v.err or not (v[1] and tonumber(v[2]) and tonumber(v[3]) and tonumber(v[4]) and v[5] and tonumber(v[7])
+  elseif v.err or not (v[1] and tonumber(v[2]) and tonumber(v[3]) and tonumber(v[4]) and v[5] and is_total(tonumber(v[7]))
     and tonumber(v[8]) and v[14] and v[15]) then
     why = 'unreadable record'
   elseif tonumber(v[12] or '0') >= limit then

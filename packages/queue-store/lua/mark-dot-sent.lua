@@ -9,6 +9,7 @@
 ]]
 -- @include base
 -- @include records
+-- @include timeline
 local claim, answers = ARGV[2], {}
 for i = 3, #ARGV, 3 do
   local key, field = record_key(ARGV[i]), 'R' .. ARGV[i + 1]
@@ -17,10 +18,12 @@ for i = 3, #ARGV, 3 do
     if request.state == 'c' then
       request.state = 'd'
       call('HSET', key, field, request_text(request))
+      note_together('m', ARGV[i])
     end
     answers[#answers + 1] = 1
   else
     answers[#answers + 1] = 0
   end
 end
+flush_timeline()
 return answers

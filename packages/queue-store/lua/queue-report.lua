@@ -39,7 +39,12 @@ for i = 1, tonumber(ARGV[8]) do
   local why_not = why_not_commit(reports[i])
   if why_not then return why_not == 'expired' and 'expired' or 'stale' end
 end
-for _, report in ipairs(reports) do commit_one(report) end
+local report_ids = {}
+for i, report in ipairs(reports) do
+  commit_one(report)
+  if i <= 3 then report_ids[i] = report.id end
+end
+note(fmt('r\t%s\t%d\t%s\t%s', kind, #reports, table.concat(report_ids, ' '), id))
 if ARGV[7] ~= '' then
   local failed, undone = 0, {}
   for _, number in ipairs(recipient_numbers(ARGV[7])) do

@@ -2,9 +2,11 @@
 --[[
   read-recipients: recipients of a message with their states, from a number on.
 
-  KEYS[1] record   ARGV prefix, id, from, limit, which ('undone' | 'unreported' | 'owed': undone or unreported |
+  KEYS[1] record   ARGV prefix, id, from, limit, which ('undone' | 'open': undone, or a report of
+  them is owed | 'unreported' | 'owed': undone or unreported |
   'deferred': those that an attempt left undone | 'succeeded': those whose success report is owed | 'all')
-  Returns {next number, {number, value, state or '', number, value, state …}, fl, su}, next -1 when there is no record.
+  Returns {next number, {number, value, state or '', number, value, state …}, fl, su}, next -1 when there is no record,
+  or none whose recipients could be looked through.
   Of a message that is finished nobody is undone.
   Source: DESIGN §3.
 ]]
@@ -12,7 +14,7 @@
 -- @include records
 local id, from, limit, which = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 local v = call('HMGET', record_key(id), 'n', 'rr', 'rg', 'sr', 'fl', 'su', 'fin')
-if not v[1] then return { -1, {}, 0, 0 } end
+if not is_total(tonumber(v[1])) then return { -1, {}, 0, 0 } end
 local total, found, number = tonumber(v[1]), {}, from
 if which == 'undone' and v[7] then number = total end
 local looked = 0
@@ -30,6 +32,7 @@ while number < total and #found < limit * 3 and looked < 5000 do
     if value then
       local done, unreported = is_done(state, v[2])
       if which == 'all' or (which == 'undone' and not done) or (which == 'unreported' and unreported)
+        or (which == 'open' and ((not done and not v[7]) or unreported or owes_success(state, v[4])))
         or (which == 'owed' and (not done or unreported))
         or (which == 'deferred' and state and string.sub(state, 1, 1) == 't')
         or (which == 'succeeded' and owes_success(state, v[4])) then

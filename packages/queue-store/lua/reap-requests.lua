@@ -59,6 +59,7 @@ local function hold(id)
   local v = call('HMGET', key, 'q', 'g', 'at', 'sd', 'ds', 'lg')
   if v[1] ~= 'active' then return end
   leave_queue('active', id, v[4], v[5], v[6])
+  because('ambiguous delivery')
   enter_queue('hold', id, v[3], v[4], v[5], v[6])
   call('HSET', key, 'q', 'hold', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms))
   tell_leader('left', id)
@@ -82,7 +83,12 @@ local function reap(id, number, generation)
   local known, deferred = recorded_before(id, request), 0
   local is_all_known = #known.undone == 0
   local is_ambiguous = request.state == 'd' and not is_all_known
-  if is_ambiguous then deferred = defer_ambiguous(id, known.undone) end
+  if is_ambiguous then
+    note('b\t' .. request.claim .. '\t' .. id)
+    deferred = defer_ambiguous(id, known.undone)
+  elseif not is_all_known then
+    note('p\t' .. request.claim .. '\tworker died\t' .. id)
+  end
   tell_leader('ended', id, number, generation, (is_ambiguous or is_all_known) and 'tried' or 'putBack',
     digits(known.sent), digits(deferred), digits(known.failed), 'none', '', '', crashes, digits(known.owed))
   if is_ambiguous and policy == 'hold' then hold(id) end

@@ -14,6 +14,7 @@
 -- @include records
 -- @include corrupt
 -- @include opening
+because('take-over')
 count_opening(ARGV[4])
 local ids = call('ZRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1)
 for _, id in ipairs(ids) do

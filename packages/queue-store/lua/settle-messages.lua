@@ -24,7 +24,7 @@ local function remove(id, v)
   if not v[12] and (v[3] ~= '0' or is_owed(v[4])) or is_owed(v[15]) then return 'unfinished' end
   leave_queue('active', id, v[6], v[7], v[8])
   if v[14] then call('ZREM', P .. ':owed', id) end
-  delete_record(id, tonumber(v[9]), v[10], v[11] or id, v[8])
+  delete_record(id, v[9], v[10], v[11] or id, v[8], v[16])
   return 'done'
 end
 
@@ -32,6 +32,7 @@ local function defer(id, v, due, count_attempt, surplus_of)
   if v[3] == '0' and not is_owed(v[4]) and not is_owed(v[15]) then return 'unfinished' end
   local key = record_key(id)
   leave_queue('active', id, v[6], v[7], v[8])
+  note_move('v\tdeferred\t' .. (surplus_of ~= '' and 'no room' or '') .. '\t' .. due .. '\t', id)
   enter_queue('deferred', id, v[5], v[6], v[7], v[8])
   zadd_later(P .. ':due', due, id)
   call('HSET', key, 'q', 'deferred', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms), 'due', due)
@@ -53,6 +54,7 @@ local function owe_report(id, v, kind)
   if kind == 'success' and not is_owed(v[15]) then return 'unfinished' end
   if kind == 'delay' and v[3] == '0' then return 'unfinished' end
   call('HSET', record_key(id), 'bw', kind)
+  note_together('w\t' .. kind, id)
   call('ZADD', P .. ':owed', now_ms, id)
   return 'done'
 end
@@ -60,7 +62,7 @@ end
 local answers = {}
 for i = 3, #ARGV, 6 do
   local id, action = ARGV[i], ARGV[i + 2]
-  local v = redis.pcall('HMGET', record_key(id), 'q', 'g', 'u', 'fl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'fin', 'o', 'bw', 'su')
+  local v = redis.pcall('HMGET', record_key(id), 'q', 'g', 'u', 'fl', 'at', 'sd', 'ds', 'lg', 'n', 'rg', 'c', 'fin', 'o', 'bw', 'su', 'sf')
   local answer = 'stale'
   if not v.err and v[1] == 'active' and v[2] == ARGV[i + 1] then
     if action ~= 'corrupt' and v[13] and v[13] ~= '' then

@@ -16,6 +16,7 @@ import type { BellQueue, QueueId, RequestName } from "@postmq/vocabulary";
 import { BellWorker, fetchRestMs } from "./bell-worker.ts";
 import { Coalescer } from "./coalescer.ts";
 import type { Bell, BellListener, DeliveryBell } from "./contract.ts";
+import type { RingsReport } from "./contract-of-checking.ts";
 import { checkedId } from "./packing.ts";
 
 const maxIdsPerRing = 500;
@@ -154,6 +155,15 @@ export class Bells implements AsyncDisposable {
     await this.#underWay(coalescer.add(id));
   }
 
+  /**
+   * Rings for many at once, behind all rings of single messages: mail that comes in meanwhile need not wait for them.
+   *
+   * @param place 1 or more: how far behind
+   */
+  async ringBehind(name: "maildrop", ids: readonly QueueId[], place: number): Promise<void> {
+    await this.#underWay(this.#queue(name).add("ring", { i: ids }, { priority: place }));
+  }
+
   /** Rings without a name: look at all that is there. */
   async ringLook(name: "incoming" | "deferred"): Promise<void> {
     await this.#underWay(this.#queue(name).add("ring", { i: [] }));
@@ -266,6 +276,33 @@ export class Bells implements AsyncDisposable {
       silentMs: () =>
         worker.isRunning() ? performance.now() - lastSeenMs : Number.POSITIVE_INFINITY,
     };
+  }
+
+  /** Queues that readers wait at, and that somebody paused: their rings would wait for ever. */
+  async pausedQueues(): Promise<readonly BellQueue[]> {
+    const read = bellQueues.filter((name) => name !== "hold" && name !== "corrupt");
+    const paused = await Promise.all(read.map((name) => this.#queue(name).isPaused()));
+    return read.filter((_, i) => paused[i]);
+  }
+
+  async resume(name: BellQueue): Promise<void> {
+    await this.#queue(name).resume();
+  }
+
+  /** How many rings wait in each queue, and since when the one that comes next. */
+  async survey(): Promise<readonly RingsReport[]> {
+    return Promise.all(
+      bellQueues.map(async (name) => {
+        const queue = this.#queue(name);
+        const waiting = await queue.getWaitingCount();
+        const [next] = waiting === 0 ? [] : await queue.getJobs(["waiting"], 0, 0, true);
+        return {
+          queue: name,
+          waiting,
+          ...(next === undefined ? {} : { oldestMs: next.timestamp }),
+        };
+      }),
+    );
   }
 
   /** Lets rings that are on their way go out: a command that has just stored mail ends here. */

@@ -54,6 +54,9 @@ class InstanceCheck {
       if (!id.includes(":")) await this.#checkRecord(id);
     }
     await this.#compareIndexes(all);
+    for (const key of all.filter((name) => name.startsWith(`${this.#keys.prefix}:away:`))) {
+      await this.#checkAway(key);
+    }
     for (const key of all.filter((name) => name.startsWith(`${this.#keys.prefix}:c:`))) {
       if (!this.#contents.has(key) && (await this.#redis.ttl(key)) < 0) {
         this.trouble.push(`content without a record: ${key}`);
@@ -83,14 +86,26 @@ class InstanceCheck {
     }
     const arrival = Number(record["at"]);
     put(this.#expected, this.#keys.byArrival(queue), id, arrival);
-    put(this.#expected, this.#keys.byEntry(queue), id, Number(record["qe"]));
+    if (queue !== "hold" && queue !== "corrupt")
+      put(this.#expected, this.#keys.byEntry(queue), id, Number(record["qe"]));
     if (queue === "deferred") put(this.#expected, this.#keys.due, id, Number(record["due"]));
     const sender = record["sd"] ?? "";
+    put(this.#expected, `${this.#keys.prefix}:f:${record["sf"]}`, id, arrival);
     put(this.#expected, `${this.#keys.prefix}:s:${queue}:${domainHash(sender)}`, id, arrival);
     put(this.#expected, this.#keys.senderNames(queue), sender, 1, true);
     await this.#checkRecipients(id, record);
     await this.#checkContent(id, record);
     this.#checkRequests(id, record);
+  }
+
+  /** A message on its way out is in no queue, and keeps its content. */
+  async #checkAway(key: string): Promise<void> {
+    const id = key.slice(`${this.#keys.prefix}:away:`.length);
+    if ((await this.#redis.exists(this.#keys.record(id))) === 1)
+      this.trouble.push(`${id}: is away, and here`);
+    if ((await this.#redis.zscore(this.#keys.moving, id)) === null)
+      this.trouble.push(`${id}: is away, and not among those that move`);
+    await this.#checkContent(id, await this.#redis.hgetall(key));
   }
 
   async #recipients(id: string, record: Record_): Promise<Record_> {
@@ -187,17 +202,24 @@ class InstanceCheck {
       this.trouble.push(`${id}: ${stored.length} requests stored, ${open.length} open`);
   }
 
+  async #membersOf(key: string): Promise<readonly string[]> {
+    if ((await this.#redis.type(key)) !== "hash")
+      return this.#redis.zrange(key, "0", "-1", "WITHSCORES");
+    return Object.entries(await this.#redis.hgetall(key)).flat();
+  }
+
   async #compareIndexes(all: readonly string[]): Promise<void> {
-    const kinds = ["q", "e", "l", "s", "d", "x", "sn", "dn"];
+    const kinds = ["q", "e", "l", "s", "d", "x", "sc", "dc"];
     const isIndex = (key: string) => {
       const [kind = "", queue = ""] = key.slice(this.#keys.prefix.length + 1).split(":");
       return (
         key === this.#keys.due ||
+        kind === "f" ||
         (kinds.includes(kind) && messageQueues.some((name) => name === queue))
       );
     };
     for (const key of new Set([...all.filter(isIndex), ...this.#expected.keys()])) {
-      const flat = await this.#redis.zrange(key, "0", "-1", "WITHSCORES");
+      const flat = await this.#membersOf(key);
       const actual = new Map<string, number>();
       for (let i = 0; i + 1 < flat.length; i += 2) actual.set(flat[i] ?? "", Number(flat[i + 1]));
       const expected = this.#expected.get(key) ?? new Map<string, number>();

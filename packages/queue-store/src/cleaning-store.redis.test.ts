@@ -202,6 +202,31 @@ describe("cleaning", () => {
       { redis },
     ));
 
+  it("A1 parks nothing that an operator deleted, or that moved on, while it was read", () =>
+    withStore(
+      async (under) => {
+        const { store } = under;
+        const cleaning = store.cleaning();
+        const ids = [await stored(store.intake(), { queue: "maildrop" })];
+        ids.push(await stored(store.intake(), { queue: "maildrop" }));
+        const [gone, moved] = await Promise.all(ids.map((id) => opened(cleaning, id)));
+        assert.ok(gone !== undefined && moved !== undefined);
+        await store.acting().act("delete", [gone.id]);
+        await cleaning.release(moved, {
+          queue: "incoming",
+          envelope: moved.envelope,
+          recipients: [{ address: "a@example.org" }],
+          content: await content(cleaning, moved.id, "x\r\n"),
+        });
+        assert.equal(await cleaning.park(gone, "a part of the content is missing"), "stale");
+        assert.equal(await cleaning.park(moved, "a part of the content is missing"), "stale");
+        const page = await store.looking().list("corrupt", { limit: 10 });
+        assert.deepEqual(page.messages, []);
+        assert.equal((await store.looking().message(moved.id))?.queue, "incoming");
+      },
+      { redis },
+    ));
+
   it("rings for the leader, unless it looks by itself", () =>
     withStore(
       async (under) => {

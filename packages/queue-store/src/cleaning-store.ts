@@ -68,9 +68,8 @@ export class CleaningStore implements Cleaning {
   ): Promise<ReleaseAnswer> {
     const leave = into.queue === "incoming" ? this.#flow.enter() : undefined;
     // A failure leaves it open: the caller gives it back.
-    const { answer, isLookedFor } = await this.#staged(opened, { id: opened.id, ...into }).finally(
-      leave,
-    );
+    const commit = { id: opened.id, firstNumber: opened.firstNumber ?? 0, ...into };
+    const { answer, isLookedFor } = await this.#staged(opened, commit).finally(leave);
     this.#opener.close(opened.id);
     if (answer !== "stale" && into.queue === "incoming" && !isLookedFor) {
       const { bells } = this.#parts;
@@ -113,7 +112,7 @@ export class CleaningStore implements Cleaning {
     }
   }
 
-  park(opened: OpenedMessage, reason: string): Promise<void> {
+  park(opened: OpenedMessage, reason: string): Promise<"parked" | "stale"> {
     return this.#opener.park(opened, reason);
   }
 

@@ -2,9 +2,10 @@
  * A new message as lua/include/commit.lua reads it, and the recipients that go ahead of it.
  */
 import type { Redis } from "ioredis";
-import { countedDomain } from "@postmq/vocabulary";
+import { countedDomain, senderKey } from "@postmq/vocabulary";
 import type { Envelope, QueueId } from "@postmq/vocabulary";
 import type { FinishedContent, NewRecipient } from "./contract.ts";
+import { keyHash } from "./instance-keys.ts";
 import {
   countDomains,
   largeMessageDomains,
@@ -26,36 +27,43 @@ export type Commit = {
   readonly content: FinishedContent;
   readonly arrivalMs?: number;
   readonly taken?: boolean;
+  /** The number of its first recipient; 0 if absent. */
+  readonly firstNumber?: number;
 };
 
-/** Stores recipients beyond the first chunk, and the counts of a large message, ahead of the commit. */
+/** A recipient that has no work left, but of which a report is owed. */
+function owedState({ failed, sent }: NewRecipient): string | undefined {
+  if (failed !== undefined) return `f0\n${packStateText(failed)}`;
+  return sent === undefined ? undefined : `s0\n${packStateText(sent)}\n${sent.action}`;
+}
+
+/**
+ * Stores recipients beyond the first chunk, and the counts of a large message, ahead of the commit.
+ *
+ * The commit counts a chunk's recipients by its fields, so states come after they are complete.
+ */
 export async function stageRecipients(
   redis: Redis,
   prefix: string,
   commit: Commit,
   round: string,
 ): Promise<void> {
+  const base = commit.firstNumber ?? 0;
   try {
-    for (
-      let from = recipientsPerChunk;
-      from < commit.recipients.length;
-      from += recipientsPerChunk
-    ) {
-      const key = `${prefix}:m:${commit.id}:${round}:${from / recipientsPerChunk}`;
-      const fields = commit.recipients
-        .slice(from, from + recipientsPerChunk)
-        .flatMap((recipient, i) => [String(from + i), packRecipient(recipient)]);
+    for (let from = inRecord(commit); from < commit.recipients.length;) {
+      const chunk = Math.floor((base + from) / recipientsPerChunk);
+      const some = commit.recipients.slice(from, (chunk + 1) * recipientsPerChunk - base);
+      const key = `${prefix}:m:${commit.id}:${round}:${chunk}`;
+      const number = base + from;
+      const fields = some.flatMap((one, i) => [String(number + i), packRecipient(one)]);
       await redis.hset(key, fields);
-      const failed = commit.recipients
-        .slice(from, from + recipientsPerChunk)
-        .flatMap((recipient, i) =>
-          recipient.failed === undefined
-            ? []
-            : [`s${from + i}`, `f0\n${packStateText(recipient.failed)}`],
-        );
-      // The commit counts a chunk's recipients by its fields, so states of refused ones come after they are complete.
-      if (failed.length > 0) await redis.hset(key, failed);
+      const states = some.flatMap((one, i) => {
+        const state = owedState(one);
+        return state === undefined ? [] : [`s${number + i}`, state];
+      });
+      if (states.length > 0) await redis.hset(key, states);
       await redis.expire(key, stagedLifeSeconds);
+      from += some.length;
     }
     const domains = countDomains(commit.recipients);
     if (domains.size > largeMessageDomains) {
@@ -70,25 +78,28 @@ export async function stageRecipients(
   }
 }
 
+/** How many of its recipients stand in the record itself. */
+function inRecord({ recipients, firstNumber = 0 }: Commit): number {
+  return Math.min(recipients.length, Math.max(0, recipientsPerChunk - firstNumber));
+}
+
 /** True when `stageRecipients` has something to do for it. */
 export function needsStaging(commit: Commit): boolean {
-  return commit.recipients.length > recipientsPerChunk;
+  return (
+    inRecord(commit) < commit.recipients.length || commit.recipients.length > largeMessageDomains
+  );
 }
 
 /** The arguments of one message, in the order that lua/include/commit.lua names. */
 export function commitArguments(commit: Commit): ScriptArgument[] {
   const { content, envelope, recipients } = commit;
-  const inRecord =
-    recipients.length > recipientsPerChunk ? recipients.slice(0, recipientsPerChunk) : recipients;
-  const failed: string[] = [];
-  for (const [i, recipient] of inRecord.entries()) {
-    if (recipient.failed !== undefined)
-      failed.push(String(i), `f0\n${packStateText(recipient.failed)}`);
-  }
-  const undone = recipients.reduce(
-    (sum, recipient) => sum + (recipient.failed === undefined ? 1 : 0),
-    0,
-  );
+  const here = recipients.slice(0, inRecord(commit));
+  const states = here.flatMap((recipient, i) => {
+    const state = owedState(recipient);
+    return state === undefined ? [] : [String(i), state];
+  });
+  const failed = recipients.filter((recipient) => recipient.failed !== undefined).length;
+  const sent = recipients.filter((recipient) => recipient.sent !== undefined).length;
   const domains = countDomains(recipients);
   return [
     commit.id,
@@ -100,15 +111,17 @@ export function commitArguments(commit: Commit): ScriptArgument[] {
     commit.taken === true ? "1" : "",
     JSON.stringify(envelope),
     countedDomain(envelope.sender),
+    keyHash(senderKey(envelope.sender)),
     String(recipients.length),
-    String(undone),
+    String(recipients.length - failed - sent),
+    String(sent),
     domains.size > largeMessageDomains ? "*" : packDomains(domains),
     content.inline ?? "",
     content.chunks === 1 && content.inline !== undefined ? "1" : "",
-    String(inRecord.length),
-    ...inRecord.map(packRecipient),
-    String(failed.length / 2),
-    ...failed,
+    String(here.length),
+    ...here.map(packRecipient),
+    String(states.length / 2),
+    ...states,
   ];
 }
 

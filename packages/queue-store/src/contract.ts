@@ -19,12 +19,25 @@ import type {
   QueueId,
   Recipient,
   RecipientOutcome,
+  RemoteReply,
   RequestEnd,
   RequestName,
   RequestState,
   SiteFeedback,
   StoredRecipient,
+  SuccessAction,
 } from "@postmq/vocabulary";
+
+import type {
+  Acting,
+  Auditing,
+  Copying,
+  MovingAway,
+  Operations,
+  Selecting,
+  Timelines,
+} from "./contract-of-operators.ts";
+import type { Checking } from "./contract-of-checking.ts";
 
 // ---------------------------------------------------------------------------------------------- content
 
@@ -55,9 +68,22 @@ export type FinishedContent = ContentRef & {
 
 // ----------------------------------------------------------------------------------------------- intake
 
-/** A recipient of a new message. `failed`: cleanup refused it; a report about it is owed at once. */
+/**
+ * A recipient of a new message. `failed`: cleanup refused it, or it failed before a requeue; a report about it is owed.
+ * `sent`: it was sent before a requeue, and the report of that is owed.
+ */
 export type NewRecipient = Recipient & {
-  readonly failed?: { readonly status: EnhancedStatus; readonly reason: string };
+  readonly failed?: {
+    readonly status: EnhancedStatus;
+    readonly reason: string;
+    readonly remote?: RemoteReply;
+  };
+  readonly sent?: {
+    readonly status: EnhancedStatus;
+    readonly reason: string;
+    readonly remote?: RemoteReply;
+    readonly action: SuccessAction;
+  };
 };
 
 export type NewMessage = {
@@ -124,8 +150,11 @@ export type OpenedMessage = {
   readonly generation: number;
   readonly arrivalMs: number;
   readonly envelope: Envelope;
+  /** With work left, or with a report owed. */
   readonly recipients: readonly StoredRecipient[];
   readonly content: ContentRef;
+  /** Where the numbers begin that its recipients get from cleaning: those below were used already. 0 if absent. */
+  readonly firstNumber?: number;
 };
 
 /** busy: a live process has it; stale: it is no longer there; parked: it was unreadable and is in corrupt now. */
@@ -154,8 +183,8 @@ export interface Cleaning {
       readonly content: FinishedContent;
     },
   ): Promise<"moved" | "already" | "stale">;
-  /** Moves it to corrupt, with the reason that operators see. */
-  park(opened: OpenedMessage, reason: string): Promise<void>;
+  /** Moves it to corrupt, with the reason that operators see; stale: it is gone, or was moved since. */
+  park(opened: OpenedMessage, reason: string): Promise<"parked" | "stale">;
   /** Gives the claim back untouched (temporary trouble); a sweep rings again. */
   giveBack(opened: OpenedMessage): Promise<void>;
 }
@@ -609,9 +638,11 @@ export interface Reporting {
 export type ListedMessage = {
   readonly id: QueueId;
   readonly queue: MessageQueue;
+  readonly generation: number;
   readonly arrivalMs: number;
   readonly createdMs: number;
   readonly sizeBytes: number;
+  readonly content: ContentRef;
   readonly envelope: Envelope;
   readonly isForceExpired: boolean;
   readonly attempts: number;
@@ -649,6 +680,18 @@ export type QshapeRow = {
   readonly counts: readonly number[];
 };
 
+/** A delivery worker as the store knows it. */
+export type WorkerReport = {
+  /** Service, host, process id, and this very run. */
+  readonly name: string;
+  /** Deliveries that it can run at once. */
+  readonly concurrency: number;
+  /** It has a heartbeat. */
+  readonly isAlive: boolean;
+  /** When it was found without one; its claims fall a heartbeat later. */
+  readonly goneSinceMs?: number;
+};
+
 export interface Looking {
   depths(): Promise<readonly QueueDepth[]>;
   list(
@@ -656,6 +699,11 @@ export interface Looking {
     options: { readonly cursor?: string; readonly limit: number },
   ): Promise<ListPage>;
   message(id: QueueId): Promise<ListedMessage | undefined>;
+  /** Recipients of a message that are not done, from a number on, in pages: for those beyond the first 1 000. */
+  undoneRecipients(
+    id: QueueId,
+    from: number,
+  ): AsyncGenerator<readonly StoredRecipient[], void, void>;
   /**
    * Counts by recipient domain (recipients) or sender domain (messages) and age.
    *
@@ -677,6 +725,8 @@ export interface Looking {
   }): Promise<{ readonly destinations: readonly DestinationReport[]; readonly cursor?: string }>;
   /** Of all those names, the destinations that the leader knows. */
   destinationsNamed(names: readonly string[]): Promise<readonly DestinationReport[]>;
+  /** Delivery workers, those that are gone lately too, by name. */
+  workers(): Promise<readonly WorkerReport[]>;
   /** Requests of a message that are out. */
   openRequests(id: QueueId): Promise<readonly OpenRequest[]>;
 }
@@ -696,6 +746,8 @@ export interface Operating {
   flushSite(domain: string): Promise<number>;
   /** One message goes from deferred to incoming, due now, and lifts the throttles that it meets (`postqueue -i`). */
   flushMessage(id: QueueId): Promise<"moved" | "not deferred">;
+  /** Lifts all throttles, moving nothing: what comes before a flush of something selected. */
+  unthrottle(): Promise<void>;
 }
 
 // ------------------------------------------------------------------------------------------------ store
@@ -726,6 +778,13 @@ export interface Store extends AsyncDisposable {
   delivering(options: { readonly concurrency: number }): Promise<Delivering>;
   looking(): Looking;
   operating(): Operating;
+  acting(): Acting;
+  selecting(): Selecting;
+  copying(): Copying & MovingAway;
+  timelines(): Timelines;
+  auditing(): Auditing;
+  operations(): Operations;
+  checking(): Checking;
   listen(
     queue: Exclude<BellQueue, "active">,
     options: { readonly concurrency: number },

@@ -1,5 +1,8 @@
+import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
+import { acts } from "@postmq/queue-store";
 import type {
+  Acting,
   Delivering,
   Fence,
   ImportedMessage,
@@ -16,6 +19,7 @@ import { assertConsistent, newMessage, stored } from "./store.test-support.ts";
 
 const steps = 250;
 const heartbeatMs = 300;
+const timelines = { mostBytes: 64 * 1024 * 1024, retentionMs: 86_400_000 };
 const statuses = { sent: "2.0.0", deferred: "4.2.0", failed: "5.1.1" } as const;
 
 /** One leader and some workers that do legal things in random order; workers die, leaders are replaced. */
@@ -25,6 +29,8 @@ class History {
   readonly #scheduling: Scheduling;
   readonly #operating: Operating;
   readonly #looking: Looking;
+  readonly #acting: Acting;
+  readonly #arrived: QueueId[] = [];
   readonly #active = new Map<QueueId, ImportedMessage>();
   #out: RequestName[] = [];
   #workers: { readonly delivering: Delivering; readonly die: () => Promise<void> }[] = [];
@@ -41,6 +47,7 @@ class History {
     this.#scheduling = under.store.scheduling();
     this.#operating = under.store.operating();
     this.#looking = under.store.looking();
+    this.#acting = under.store.acting();
   }
 
   #below(limit: number): number {
@@ -79,6 +86,7 @@ class History {
       () => this.#settle(),
       () => this.#reap(),
       () => this.#operate(),
+      () => this.#act(),
       () => this.#recall(),
     ];
     const chance = this.#random.next();
@@ -93,7 +101,7 @@ class History {
       { length: 1 + this.#below(5) },
       (_, i) => `u${i}@d${this.#below(3)}.example.com`,
     );
-    await stored(this.#under.store.intake(), { recipients });
+    this.#arrived.push(await stored(this.#under.store.intake(), { recipients }));
   }
 
   async #import(from: "incoming" | "deferred"): Promise<void> {
@@ -239,6 +247,23 @@ class History {
     for (const { id } of messages) await operating.flushMessage(id);
   }
 
+  async #act(): Promise<void> {
+    const act = acts[this.#below(acts.length)] ?? "hold";
+    const some = this.#arrived.filter(() => this.#random.next() < 0.1);
+    await this.#acting.act(act, some);
+  }
+
+  /** What the timelines tell is where the records are. */
+  async assertTold(): Promise<void> {
+    for (const id of this.#arrived) {
+      const events = await this.#under.store.timelines().timeline(id);
+      assert.deepEqual([events[0]?.kind, events[0]?.queue], ["accepted", "incoming"]);
+      const last = events.findLast(({ kind, queue }) => queue !== undefined || kind === "removed");
+      const message = await this.#looking.message(id);
+      assert.equal(last?.queue, message?.queue, `${id}: ${JSON.stringify(events)}`);
+    }
+  }
+
   async #recall(): Promise<void> {
     await this.#scheduling.recall(this.#fence, "smtp:x", 1 + this.#below(3));
     await this.#scheduling.mendDue(this.#fence, "");
@@ -271,7 +296,7 @@ describe("random histories", () => {
   after(() => redis.stop());
 
   for (const seed of [1, 20_261_121]) {
-    it(`P2 P12 D6 D31 keep every message in one queue and every index true (seed ${seed})`, () =>
+    it(`P2 P12 D6 D31 keep every message in one queue, every index true, and tell of each move (seed ${seed})`, () =>
       withStore(
         async (under) => {
           const history = new History(under, seed);
@@ -282,8 +307,9 @@ describe("random histories", () => {
             if (step % 10 === 0) await assertConsistent(under);
           }
           await assertConsistent(under);
+          await history.assertTold();
         },
-        { redis, store: { heartbeatMs } },
+        { redis, store: { heartbeatMs, timelines } },
       ));
   }
 });

@@ -1,4 +1,12 @@
 export { checkInstance } from "./check-instance.ts";
+export { findingKinds } from "./contract-of-checking.ts";
+export type {
+  CheckCounts,
+  Checking,
+  Finding,
+  FindingKind,
+  RingsReport,
+} from "./contract-of-checking.ts";
 export { reportKinds } from "./contract.ts";
 export type {
   Bell,
@@ -46,6 +54,36 @@ export type {
   Store,
   StoreHealth,
   Survey,
+  WorkerReport,
 } from "./contract.ts";
+export { acts, namedQueuesOfAct, queuesOfAct, timelineKinds } from "./contract-of-operators.ts";
+export type {
+  Act,
+  ActAnswer,
+  Acting,
+  Ages,
+  AuditEntry,
+  Auditing,
+  CandidateIndex,
+  CandidatePage,
+  CopiedRecipient,
+  Copying,
+  ImportPlace,
+  MessageCopy,
+  Move,
+  MovingAway,
+  NotCopied,
+  Operations,
+  ReadCopy,
+  RestorableMessage,
+  Selecting,
+  StoredOperation,
+  TakenOperation,
+  TimelineEvent,
+  TimelineKind,
+  Timelines,
+  Walk,
+  WalkStep,
+} from "./contract-of-operators.ts";
 export { openStore } from "./open-store.ts";
 export type { StoreOptions } from "./open-store.ts";

@@ -172,6 +172,15 @@ describe("intake and Redis's limits", () => {
       assert.equal(await under.store.looking().message(message.id), undefined);
     }));
 
+  it("P9 a full Redis is opened, looked at and drained by whoever comes", () =>
+    withStore(async (under) => {
+      const ids = [await stored(under.store.intake()), await stored(under.store.intake())];
+      await under.redis.cli("CONFIG", "SET", "maxmemory", "1");
+      const other = await under.openAnother({ processName: "operator" });
+      assert.equal((await other.looking().list("incoming", { limit: 10 })).messages.length, 2);
+      assert.deepEqual(await other.acting().act("delete", ids), ["done", "done"]);
+    }));
+
   it("P4 says unreachable while Redis is away, and takes mail when it is back (fault 11)", () =>
     withStore(async (under) => {
       const intake = under.store.intake();

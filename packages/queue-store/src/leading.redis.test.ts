@@ -53,6 +53,55 @@ describe("leading", () => {
       { redis },
     ));
 
+  it("imports what is undone behind thousands that are not, by reading on where one script would look too long", () =>
+    withStore(
+      async (under) => {
+        const { store } = under;
+        const address = "to@example.com";
+        const far = [{ number: 30_000, address, state: { kind: "todo" } as const }];
+        const last = Array.from({ length: 8001 }, (_, number) => {
+          return { number, address, state: { kind: number === 8000 ? "todo" : "done" } as const };
+        });
+        const ids: QueueId[] = [];
+        for (const recipients of [far, last, last]) {
+          const id = await stored(store.intake());
+          const read = await store.copying().readCopy(id);
+          assert.ok(typeof read !== "string" && read.inline !== undefined);
+          assert.deepEqual(await store.acting().act("delete", [id]), ["done"]);
+          const content = { ...read.content, inline: read.inline };
+          const copy = { ...read.copy, recipients };
+          assert.deepEqual(await store.copying().restore([{ copy, content }]), ["stored"]);
+          ids.push(id);
+        }
+        const { scheduling, fence } = await lead(store);
+        const options = { fence, from: "incoming", maxMessages: 9, maxRecipients: 9 } as const;
+        const imported = await scheduling.importMessages(options);
+        const seen = imported.map(({ id, undoneRecipients, recipients, nextRecipient }) => {
+          return [id, undoneRecipients, recipients.map(({ number }) => number), nextRecipient];
+        });
+        assert.deepEqual(seen, [
+          [ids[0], 1, [30_000], 30_001],
+          [ids[1], 1, [], 4000],
+          [ids[2], 1, [], 200],
+        ]);
+        let { nextRecipient: from = 0 } = imported[2] ?? {};
+        const found: number[] = [];
+        while (from < 8001) {
+          const read = await scheduling.readRecipients({
+            id: ids[2] ?? assert.fail(),
+            from,
+            limit: 9,
+          });
+          assert.ok(read.nextRecipient > from);
+          from = read.nextRecipient;
+          found.push(...read.recipients.map(({ number }) => number));
+        }
+        assert.deepEqual(found, [8000]);
+        await assertConsistent(under);
+      },
+      { redis },
+    ));
+
   it("raises the fence even when the clock of Redis went back (DESIGN §4)", () =>
     withStore(
       async (under) => {

@@ -4,10 +4,9 @@
  * Source: DESIGN §3 "Indexes"; spec A6, A7, Q9; P12.
  */
 import type { Redis } from "ioredis";
-import { isMessageQueue, messageQueues, panic } from "@postmq/vocabulary";
-import type { MessageQueue, QueueId } from "@postmq/vocabulary";
+import { messageQueues, panic } from "@postmq/vocabulary";
+import type { MessageQueue, QueueId, StoredRecipient } from "@postmq/vocabulary";
 import { readContent } from "./content.ts";
-import { reportKinds } from "./contract.ts";
 import type {
   ContentRef,
   DestinationReport,
@@ -18,18 +17,19 @@ import type {
   QshapeRow,
   QueueDepth,
   SchedulerReport,
+  WorkerReport,
 } from "./contract.ts";
 import { parseDestinationReport, parseSchedulerReport, readScanned } from "./leader-reports.ts";
-import { checkedId, parseEnvelope, unpackRequest } from "./packing.ts";
-import { allReported, asArray, asNumber, asRecipients, asText } from "./script-reply.ts";
+import { readListed, readUndone } from "./listed-messages.ts";
+import { unpackRequest } from "./packing.ts";
+import { asArray, asNumber } from "./script-reply.ts";
 import { loadScript, runScript } from "./script.ts";
 import type { StoreParts } from "./store-parts.ts";
 
-const readMessages = loadScript("read-messages");
 const countAges = loadScript("count-ages");
-const mostRecipientsListed = 1000;
 /** Domains counted per script: keeps Redis free for others in between. */
-const domainsPerScript = 200;
+const domainsPerScript = 100;
+const extrasPerRead = 2000;
 
 export class LookingStore implements Looking {
   readonly #parts: StoreParts;
@@ -71,7 +71,7 @@ export class LookingStore implements Looking {
       options.limit,
     );
     const ids = flat.filter((_, i) => i % 2 === 0);
-    const messages = await this.#read(ids);
+    const messages = await readListed(this.#redis, this.#parts.keys, ids);
     const scores = flat.filter((_, i) => i % 2 === 1);
     const last = scores.at(-1);
     if (ids.length < options.limit || last === undefined) {
@@ -87,23 +87,14 @@ export class LookingStore implements Looking {
   }
 
   async message(id: QueueId): Promise<ListedMessage | undefined> {
-    return (await this.#read([id]))[0];
+    return (await readListed(this.#redis, this.#parts.keys, [id]))[0];
   }
 
-  async #read(ids: readonly string[]): Promise<readonly ListedMessage[]> {
-    if (ids.length === 0) return [];
-    const { keys } = this.#parts;
-    const reply = asArray(
-      await runScript(
-        this.#redis,
-        readMessages,
-        ids.map((id) => keys.record(id)),
-        [keys.prefix, mostRecipientsListed, ...ids],
-      ),
-    );
-    return reply
-      .map((entry) => readListed(asArray(entry)))
-      .filter((message) => message !== undefined);
+  undoneRecipients(
+    id: QueueId,
+    from: number,
+  ): AsyncGenerator<readonly StoredRecipient[], void, void> {
+    return readUndone(this.#redis, this.#parts.keys, id, from);
   }
 
   async qshape(options: {
@@ -132,7 +123,7 @@ export class LookingStore implements Looking {
   ): Promise<void> {
     const { keys } = this.#parts;
     const names = options.by === "recipient" ? keys.domainNames(queue) : keys.senderNames(queue);
-    const domains = await this.#redis.zrange(names, "0", "-1");
+    const domains = await this.#redis.hkeys(names);
     const limits = options.ageLimitsMs.map((limit) => String(Math.floor(options.nowMs - limit)));
     for (let from = 0; from < domains.length; from += domainsPerScript) {
       const some = domains.slice(from, from + domainsPerScript);
@@ -151,8 +142,38 @@ export class LookingStore implements Looking {
           ],
         ),
       );
-      for (const [i, domain] of some.entries()) add(domain, asArray(reply[i]).map(asNumber));
+      for (const [i, domain] of some.entries()) {
+        const row = asArray(reply[i]).map(asNumber);
+        const counts = row.slice(0, limits.length + 1);
+        add(domain, counts);
+        if (row.length > counts.length) await this.#countExtras(queue, domain, options, add);
+      }
     }
+  }
+
+  /** Where many messages have several recipients in a domain. */
+  async #countExtras(
+    queue: MessageQueue,
+    domain: string,
+    options: Parameters<Looking["qshape"]>[0],
+    add: (domain: string, counts: readonly number[]) => void,
+  ): Promise<void> {
+    const key = this.#parts.keys.extras(queue, domain);
+    const counts = Array.from({ length: options.ageLimitsMs.length + 1 }, () => 0);
+    for (let from = 0; ; from += extrasPerRead) {
+      const flat = await this.#redis.zrange(
+        key,
+        String(from),
+        String(from + extrasPerRead - 1),
+        "WITHSCORES",
+      );
+      for (let i = 0; i + 1 < flat.length; i += 2) {
+        const bucket = bucketOf(options.nowMs - Number(flat[i + 1]), options.ageLimitsMs);
+        counts[bucket] = (counts[bucket] ?? 0) + Number.parseInt(flat[i] ?? "0", 10);
+      }
+      if (flat.length < extrasPerRead * 2) break;
+    }
+    add(domain, counts);
   }
 
   /** Messages of very many domains keep their own counts (DESIGN §3). */
@@ -164,9 +185,7 @@ export class LookingStore implements Looking {
     const { keys } = this.#parts;
     const flat = await this.#redis.zrange(keys.large(queue), "0", "-1", "WITHSCORES");
     for (let i = 0; i + 1 < flat.length; i += 2) {
-      const ageMs = options.nowMs - Number(flat[i + 1]);
-      const found = options.ageLimitsMs.findIndex((limit) => ageMs < limit);
-      const bucket = found < 0 ? options.ageLimitsMs.length : found;
+      const bucket = bucketOf(options.nowMs - Number(flat[i + 1]), options.ageLimitsMs);
       const id = flat[i] ?? panic("no id");
       const round = (await this.#redis.hget(keys.record(id), "rg")) ?? "0";
       const counts = await this.#redis.hgetall(keys.largeDomains(id, round));
@@ -204,6 +223,26 @@ export class LookingStore implements Looking {
       .filter((report) => report !== undefined);
   }
 
+  async workers(): Promise<readonly WorkerReport[]> {
+    const { workers, gone, heartbeat } = this.#parts.keys;
+    const [concurrencies, goneSince] = await Promise.all([
+      this.#redis.hgetall(workers),
+      this.#redis.hgetall(gone),
+    ]);
+    const names = Object.keys(concurrencies).toSorted();
+    const beats = await Promise.all(names.map((name) => this.#redis.exists(heartbeat(name))));
+    return names.map((name, i) => {
+      const isAlive = beats[i] === 1;
+      const goneSinceMs = Number(goneSince[name]);
+      return {
+        name,
+        concurrency: Number(concurrencies[name]),
+        isAlive,
+        ...(isAlive || Number.isNaN(goneSinceMs) ? {} : { goneSinceMs }),
+      };
+    });
+  }
+
   async openRequests(id: QueueId): Promise<readonly OpenRequest[]> {
     const key = this.#parts.keys.record(id);
     // Rubbish in the place of a record has no requests.
@@ -222,71 +261,7 @@ export class LookingStore implements Looking {
   }
 }
 
-const unknownEnvelope = { sender: "", origin: "smtp" } as const;
-
-function readListed(entry: readonly unknown[]): ListedMessage | undefined {
-  const id = checkedId(entry[0]);
-  if (id === undefined) return undefined;
-  const [
-    ,
-    queue,
-    arrival,
-    created,
-    size,
-    envelope,
-    expired,
-    attempts,
-    last,
-    due,
-    undone,
-    total,
-    why,
-    recipients,
-    owed,
-    surplus,
-  ] = entry;
-  if (queue === "unreadable" || !isMessageQueue(asText(queue)))
-    return unreadableMessage(id, asText(arrival ?? ""));
-  const owedReport = reportKinds.find((kind) => kind === owed);
-  try {
-    return {
-      id,
-      queue: isMessageQueue(asText(queue)) ? (asText(queue) as MessageQueue) : "corrupt",
-      arrivalMs: asNumber(arrival),
-      createdMs: asNumber(created),
-      sizeBytes: asNumber(size),
-      envelope: parseEnvelope(asText(envelope)),
-      isForceExpired: expired === "1",
-      attempts: asNumber(attempts),
-      ...(last === "" ? {} : { lastAttemptMs: asNumber(last) }),
-      ...(due === "" ? {} : { dueMs: asNumber(due) }),
-      recipients: asRecipients(recipients, allReported),
-      undoneRecipients: asNumber(undone),
-      totalRecipients: asNumber(total),
-      ...(why === "" ? {} : { corruptReason: asText(why) }),
-      ...(owedReport === undefined ? {} : { owedReport }),
-      isSurplus: queue === "deferred" && surplus === "1",
-    };
-  } catch {
-    // Rubbish in a record must not end a listing: it shows as what it is.
-    return unreadableMessage(id, why === "" ? "unreadable record" : asText(why));
-  }
-}
-
-function unreadableMessage(id: QueueId, reason: string): ListedMessage {
-  return {
-    id,
-    queue: "corrupt",
-    arrivalMs: 0,
-    createdMs: 0,
-    sizeBytes: 0,
-    envelope: unknownEnvelope,
-    isForceExpired: false,
-    attempts: 0,
-    recipients: [],
-    undoneRecipients: 0,
-    totalRecipients: 0,
-    corruptReason: reason,
-    isSurplus: false,
-  };
+function bucketOf(ageMs: number, ageLimitsMs: readonly number[]): number {
+  const found = ageLimitsMs.findIndex((limit) => ageMs < limit);
+  return found < 0 ? ageLimitsMs.length : found;
 }

@@ -144,7 +144,7 @@ export class MessageOpener {
       return await this.#read(id, reply);
     } catch (error) {
       if (!isPostmqError(error, "PMQ_MESSAGE_UNREADABLE")) throw error;
-      return this.#park(id, error.message);
+      return this.#park(id, error.message, asText(reply[1]));
     }
   }
 
@@ -162,6 +162,7 @@ export class MessageOpener {
       successes,
       kind,
       counts,
+      firstNumber,
     ] = reply;
     const rounds = { failures: asNumber(failures), successes: asNumber(successes) };
     const { keys, redis } = this.#parts;
@@ -177,7 +178,7 @@ export class MessageOpener {
             id,
             from,
             recipientsPerRead,
-            this.#kind === "clean" ? "undone" : recipientsOf(asWord(kind, reportKinds)),
+            this.#kind === "clean" ? "open" : recipientsOf(asWord(kind, reportKinds)),
           ],
         ),
       );
@@ -192,20 +193,24 @@ export class MessageOpener {
       recipients,
       content: { contentId: asText(content), sizeBytes: asNumber(size), chunks: asNumber(chunks) },
       counts: asText(counts),
+      firstNumber: asNumber(firstNumber),
       ...(kind === "" ? {} : { reportKind: asWord(kind, reportKinds) }),
     };
   }
 
-  async #park(id: QueueId, reason: string): Promise<"parked"> {
+  /** @param generation as it was opened: an operator may have deleted or requeued it since, which is no damage */
+  async #park(id: QueueId, reason: string, generation = ""): Promise<"parked" | "stale"> {
     const { keys, redis } = this.#parts;
-    await runScript(redis, parkCorrupt, [keys.record(id)], [keys.prefix, id, reason, "", ""]);
+    const args = [keys.prefix, id, reason, "", generation];
+    const answer = await runScript(redis, parkCorrupt, [keys.record(id)], args);
+    if (asWord(answer, ["moved", "stale"]) === "stale") return "stale";
     this.#parts.notice("error", `${id}: moved to corrupt: ${reason}`);
     return "parked";
   }
 
-  async park(opened: OpenedMessage, reason: string): Promise<void> {
+  async park(opened: OpenedMessage, reason: string): Promise<"parked" | "stale"> {
     try {
-      await this.#park(opened.id, reason);
+      return await this.#park(opened.id, reason, String(opened.generation));
     } catch (error) {
       throw storeError(error);
     } finally {

@@ -7,8 +7,11 @@ import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { BellQueue } from "@postmq/vocabulary";
 import { PostmqError } from "@postmq/vocabulary";
+import { AuditingStore } from "./auditing-store.ts";
+import { ActingStore } from "./acting-store.ts";
 import { Bells, readBell, readDeliveryBell } from "./bells.ts";
 import type { BellNotice } from "./bells.ts";
+import { CheckingStore } from "./checking-store.ts";
 import { CleaningStore } from "./cleaning-store.ts";
 import type {
   Bell,
@@ -18,18 +21,33 @@ import type {
   Store,
   StoreHealth,
 } from "./contract.ts";
+import type {
+  Acting,
+  Auditing,
+  Copying,
+  MovingAway,
+  Operations,
+  Selecting,
+  Timelines,
+} from "./contract-of-operators.ts";
+import { CopyingStore } from "./copying-store.ts";
 import { DeliveringStore } from "./delivering-store.ts";
 import { instanceKeys } from "./instance-keys.ts";
 import { IntakeStore } from "./intake-store.ts";
 import { LeadershipStore } from "./leadership-store.ts";
 import { LookingStore } from "./looking-store.ts";
 import { OperatingStore } from "./operating-store.ts";
+import { OperationsStore } from "./operations-store.ts";
 import { connect, redactedUrl, storeError } from "./redis-connection.ts";
 import type { ConnectionKind } from "./redis-connection.ts";
 import { ReportingStore } from "./reporting-store.ts";
 import { SchedulingStore } from "./scheduling-store.ts";
+import { SelectingStore } from "./selecting-store.ts";
 import { StoreMonitor } from "./store-monitor.ts";
 import type { StoreParts } from "./store-parts.ts";
+import { TimelineStore } from "./timeline-store.ts";
+import { startTimelineTrimming } from "./timeline-trimming.ts";
+import type { TimelineLimits } from "./timeline-trimming.ts";
 
 export type StoreOptions = {
   readonly redisUrl: string;
@@ -46,6 +64,8 @@ export type StoreOptions = {
   readonly crashLimit?: number;
   /** default_process_limit: in-flow tokens (S33). */
   readonly processLimit?: number;
+  /** event_memory, event_retention: then this process sees to the timelines. Absent: it leaves them as they are. */
+  readonly timelines?: TimelineLimits;
   /** How long to try to reach Redis. */
   readonly connectTimeoutMs?: number;
   /** Told of notable things: reconnects, durability, BullMQ's errors. Never given content or secrets. */
@@ -107,6 +127,34 @@ class OpenedStore implements Store {
 
   operating(): OperatingStore {
     return new OperatingStore(this.#parts);
+  }
+
+  acting(): Acting {
+    return new ActingStore(this.#parts);
+  }
+
+  selecting(): Selecting {
+    return new SelectingStore(this.#parts);
+  }
+
+  copying(): Copying & MovingAway {
+    return new CopyingStore(this.#parts);
+  }
+
+  timelines(): Timelines {
+    return new TimelineStore(this.#parts);
+  }
+
+  auditing(): Auditing {
+    return new AuditingStore(this.#parts);
+  }
+
+  operations(): Operations {
+    return new OperationsStore(this.#parts);
+  }
+
+  checking(): CheckingStore {
+    return new CheckingStore(this.#parts);
   }
 
   listen(
@@ -215,6 +263,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     connect: connectNamed,
     onClose: (stop) => stops.push(stop),
   };
+  if (options.timelines !== undefined) await startTimelineTrimming(parts, options.timelines);
   return new OpenedStore(options.instanceName, parts, async () => {
     monitor.stop();
     await Promise.allSettled(stops.map(async (stop) => stop()));

@@ -10,10 +10,10 @@ import type { Redis } from "ioredis";
 import { countedDomain } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 import type { Operating } from "./contract.ts";
-import { storeError } from "./redis-connection.ts";
 import { asArray, asNumber, asText, asWord } from "./script-reply.ts";
-import { loadScript, runScript } from "./script.ts";
+import { loadScript } from "./script.ts";
 import type { Script, ScriptArgument } from "./script.ts";
+import { runInstanceScript } from "./store-script.ts";
 import type { StoreParts } from "./store-parts.ts";
 
 const scripts = {
@@ -33,16 +33,8 @@ export class OperatingStore implements Operating {
     this.#redis = parts.connect("patient", "operating");
   }
 
-  async #run(
-    script: Script,
-    keys: readonly string[],
-    args: readonly ScriptArgument[],
-  ): Promise<unknown> {
-    try {
-      return await runScript(this.#redis, script, keys, [this.#parts.keys.prefix, ...args]);
-    } catch (error) {
-      throw storeError(error);
-    }
+  #run(script: Script, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
+    return runInstanceScript(this.#redis, this.#parts.keys.prefix, { script, keys, args });
   }
 
   async flushAll(): Promise<void> {
@@ -73,6 +65,12 @@ export class OperatingStore implements Operating {
     // One ring will do: the leader then reads all of incoming.
     if (moved > 0) bells.ringAndForget(bells.ringLook("incoming"));
     return moved;
+  }
+
+  async unthrottle(): Promise<void> {
+    // A flush of a site for which there can be no mail.
+    const nothing = this.#parts.keys.byDomain("deferred", "");
+    await this.#run(scripts.flushSite, [nothing], ["", "", 1, ""]);
   }
 
   async flushMessage(id: QueueId): Promise<"moved" | "not deferred"> {

@@ -71,17 +71,18 @@ describe("packing", () => {
     assert.equal(packDomains(counts), "x.example\n2");
   });
 
-  it("tells the scripts sent, deferred and failed apart", () => {
+  it("tells the scripts sent, deferred and failed apart, and the timeline where and with what words", () => {
     const status = enhancedStatus("4.2.0");
-    assert.deepEqual(outcomeArguments({ recipient: 3, kind: "sent", status, reason: "x" }), [
-      "3",
-      "s",
-      "",
-    ]);
+    const remote = { host: "mx.example.com", address: "192.0.2.1", port: 25 };
+    assert.deepEqual(
+      outcomeArguments({ recipient: 3, kind: "sent", status, reason: "250 Ok\r\nx", remote }),
+      ["3", "s", "", "4.2.0\tmx.example.com[192.0.2.1]:25\t250 Ok??x"],
+    );
     assert.deepEqual(outcomeArguments({ recipient: 3, kind: "deferred", status, reason: "x" }), [
       "3",
       "t",
       "4.2.0\nx\n",
+      "",
     ]);
   });
 });

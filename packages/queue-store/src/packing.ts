@@ -28,8 +28,12 @@ import type { NewRecipient, OpenRequest } from "./contract.ts";
 
 /** Recipients per chunk; the first chunk stands in the record itself. */
 export const recipientsPerChunk = 1000;
+/** A record that counts more is damaged, as lua/include/base.lua has it. */
+const mostRecipientNumbers = 2_000_000;
 /** A message of more recipient domains keeps its counts in a key of its own (DESIGN §3). */
 export const largeMessageDomains = 1000;
+/** Of a server's reply in a timeline. */
+const longestReplyTold = 200;
 
 /** Control characters of ASCII, which are what is neither printable there nor beyond, become question marks. */
 function oneLine(text: string): string {
@@ -89,18 +93,28 @@ export function packStateText(outcome: StateText): string {
   return `${outcome.status}\n${oneLine(outcome.reason)}\n${remote}`;
 }
 
-/** Number, kind (`s` sent, `t` deferred, `f` failed) and state text, as the scripts take them. */
-export function outcomeArguments(outcome: RecipientOutcome): readonly [string, string, string] {
+/** Number, kind (`s` sent, `t` deferred, `f` failed), state text and the timeline's words, as the scripts take them. */
+export function outcomeArguments(
+  outcome: RecipientOutcome,
+): readonly [string, string, string, string] {
   const number = String(outcome.recipient);
+  const relay = relayText(outcome);
   if (outcome.kind === "sent") {
-    const { owesReport } = outcome;
+    const { owesReport, status, reason } = outcome;
     return [
       number,
       "s",
       owesReport === undefined ? "" : `${packStateText(outcome)}\n${owesReport}`,
+      `${status}\t${relay}\t${oneLine(reason.slice(0, longestReplyTold))}`,
     ];
   }
-  return [number, outcome.kind === "deferred" ? "t" : "f", packStateText(outcome)];
+  return [number, outcome.kind === "deferred" ? "t" : "f", packStateText(outcome), relay];
+}
+
+/** As Postfix logs it: `mx.example.com[192.0.2.1]:25`. */
+function relayText({ remote }: RecipientOutcome): string {
+  if (remote === undefined) return "";
+  return oneLine(`${remote.host}[${remote.address}]:${remote.port}`);
 }
 
 /** A record's rounds of reports: what failed, or was sent, in an earlier one is reported. */
@@ -139,6 +153,25 @@ function parseJson(text: string): unknown {
   }
 }
 
+/**
+ * A number as a record keeps it; times carry fractions of a millisecond.
+ *
+ * @throws PMQ_MESSAGE_UNREADABLE
+ */
+export function unpackNumber(text: string): number {
+  return /^\d{1,16}(?:\.\d+)?$/.test(text) ? Number(text) : unreadable("no number");
+}
+
+/**
+ * Recipients in all.
+ *
+ * @throws PMQ_MESSAGE_UNREADABLE: more than a walk over them could end with
+ */
+export function unpackTotal(text: string): number {
+  const total = unpackNumber(text);
+  return total <= mostRecipientNumbers ? total : unreadable("number of recipients");
+}
+
 /** @throws PMQ_MESSAGE_UNREADABLE */
 export function parseEnvelope(text: string): Envelope {
   const envelope = parseJson(text) as Envelope;
@@ -152,7 +185,7 @@ export function parseEnvelope(text: string): Envelope {
 export function countDomains(recipients: readonly NewRecipient[]): ReadonlyMap<string, number> {
   const counts = new Map<string, number>();
   for (const recipient of recipients) {
-    if (recipient.failed !== undefined) continue;
+    if (recipient.failed !== undefined || recipient.sent !== undefined) continue;
     const domain = oneLine(countedDomain(recipient.address));
     counts.set(domain, (counts.get(domain) ?? 0) + 1);
   }

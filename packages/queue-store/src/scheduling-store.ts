@@ -238,7 +238,10 @@ export class SchedulingStore implements Scheduling {
   }
 
   async #park(fence: Fence, id: QueueId, reason: string): Promise<void> {
-    await this.#run(scripts.park, [this.#parts.keys.record(id)], [id, reason, fence, ""]);
+    const keys = [this.#parts.keys.record(id)];
+    const answer = await this.#run(scripts.park, keys, [id, reason, fence, ""]);
+    // An operator has deleted it.
+    if (asText(answer) === "stale") return;
     this.#parts.notice("error", `${id}: moved to corrupt: ${reason}`);
   }
 

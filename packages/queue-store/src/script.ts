@@ -1,7 +1,7 @@
 /**
  * Lua scripts as functions: loaded from lua/, with their includes, and called by EVALSHA.
  *
- * `-- @include name` in a script stands for lua/include/name.lua. A script that Redis does not know (after a
+ * `-- @include name` in a script stands for lua/include/name.lua, once: what an include needs it includes itself. A script that Redis does not know (after a
  * restart) is sent whole; that is safe, since NOSCRIPT means that nothing was executed.
  */
 import { createHash } from "node:crypto";
@@ -22,12 +22,17 @@ function readLua(path: string): string {
   return readFileSync(new URL(path, luaDirectory), "utf8");
 }
 
+function withIncludes(text: string, included: Set<string>): string {
+  return text.replaceAll(/^-- @include (\S+)$/gm, (_line, name: string) => {
+    if (included.has(name)) return "";
+    included.add(name);
+    return withIncludes(readLua(`include/${name}.lua`), included);
+  });
+}
+
 /** @param flags replaces the script's own shebang flags, e.g. "allow-oom". */
 export function loadScript(name: string, flags?: string): Script {
-  const text = readLua(`${name}.lua`).replaceAll(
-    /^-- @include (\S+)$/gm,
-    (_line, include: string) => readLua(`include/${include}.lua`),
-  );
+  const text = withIncludes(readLua(`${name}.lua`), new Set());
   const source =
     flags === undefined ? text : `#!lua flags=${flags}\n${text.replace(/^#!lua.*\n/, "")}`;
   return { name, source, sha: createHash("sha1").update(source).digest("hex") };

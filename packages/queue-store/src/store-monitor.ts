@@ -21,6 +21,7 @@ type Look = {
   readonly atMs: number;
   readonly identity: string | null;
   readonly memoryRatio: number;
+  readonly maxMemoryBytes: number;
   readonly policy: string;
 };
 
@@ -71,9 +72,7 @@ export class StoreMonitor {
     checkVersion(info);
     checkPolicy(infoField(info, "maxmemory_policy"));
     this.durability = await this.#readDurability(infoField(info, "aof_enabled") === "1");
-    await this.#redis.set(this.#keys.identity, newIdentity, "NX");
-    this.identity =
-      (await this.#redis.get(this.#keys.identity)) ?? unfit("the identity key vanished");
+    this.identity = (await this.#redis.get(this.#keys.identity)) ?? (await this.#make(newIdentity));
     await this.#lookNow();
     this.#timer = setInterval(() => {
       if (this.#isLooking) return;
@@ -85,6 +84,12 @@ export class StoreMonitor {
         });
     }, lookIntervalMs);
     this.#timer.unref();
+  }
+
+  /** Only where there is none yet: a full Redis refuses this write, and draining it must be possible then (P9). */
+  async #make(identity: string): Promise<string> {
+    await this.#redis.set(this.#keys.identity, identity, "NX");
+    return (await this.#redis.get(this.#keys.identity)) ?? unfit("the identity key vanished");
   }
 
   async #readDurability(isAof: boolean): Promise<string> {
@@ -111,6 +116,7 @@ export class StoreMonitor {
       atMs: performance.now(),
       identity,
       memoryRatio: most > 0 ? used / most : 0,
+      maxMemoryBytes: most,
       policy: infoField(memory, "maxmemory_policy"),
     };
     if (identity !== this.identity) this.#isForeign = true;
@@ -119,6 +125,11 @@ export class StoreMonitor {
   nowMs(): number {
     const look = this.#look;
     return look === undefined ? Date.now() : look.redisMs + performance.now() - look.atMs;
+  }
+
+  /** Redis's maxmemory; 0 when that is unlimited, or not known yet. */
+  get maxMemoryBytes(): number {
+    return this.#look?.maxMemoryBytes ?? 0;
   }
 
   refusal(): "unreachable" | "full" | "identity" | undefined {

@@ -137,6 +137,8 @@ function spawnRedis(port: number, dir: string, options: RedisOptions): Child {
     appendonly: "yes",
     appendfsync: options.appendfsync ?? "always",
     "maxmemory-policy": "noeviction",
+    "hash-max-listpack-value": "1024",
+    "hash-max-listpack-entries": "128",
     ...(options.password === undefined ? {} : { requirepass: options.password }),
   };
   const [command, ...args] = [

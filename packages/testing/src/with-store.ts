@@ -1,5 +1,5 @@
 /** A real store over a real Redis, on an instance name that no other test uses. */
-import { randomUUID } from "node:crypto";
+import { randomBytes } from "node:crypto";
 
 import { openStore } from "@postmq/queue-store";
 import type { Store, StoreOptions } from "@postmq/queue-store";
@@ -23,7 +23,7 @@ export async function withStore(
   await using own = options.redis === undefined ? await startRedis() : undefined;
   const redis = options.redis ?? own;
   if (redis === undefined) return;
-  const instanceName = `test-${randomUUID()}`;
+  const instanceName = `test-${randomBytes(8).toString("hex")}`;
   await using stack = new AsyncDisposableStack();
   const openAnother = async (more: Partial<StoreOptions> = {}): Promise<Store> =>
     stack.use(

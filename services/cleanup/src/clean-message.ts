@@ -146,8 +146,8 @@ async function putAway(
   const { cleaning, log } = parts;
   try {
     if (trouble.code === "PMQ_MESSAGE_UNREADABLE") {
+      if ((await cleaning.park(opened, trouble.message)) === "stale") return "left";
       log.error(`moved to corrupt: ${trouble.message}`, opened.id);
-      await cleaning.park(opened, trouble.message);
       return "parked";
     }
     log.warning(`put back, will be tried again: ${trouble.message}`, opened.id);

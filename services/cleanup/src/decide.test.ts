@@ -122,4 +122,35 @@ describe("decide", () => {
     const { text } = released("Subject: x\r\n\r\n", { envelope: { origin: "smtp" } });
     assert.doesNotMatch(text, /^(?:Message-Id|Date|From):/m);
   });
+
+  it("A4 cleans a requeued message for those with work left; those of which a report is owed go on as they are", () => {
+    const told = { status: enhancedStatus("5.1.1"), reason: "no such user" };
+    const decision = released("Subject: x\r\n\r\nbody\r\n", {
+      envelope: { contentFilter: "filter:[127.0.0.1]:10025" },
+      recipients: [
+        ["failed", { kind: "failed", ...told }],
+        ["sent", { kind: "sent", action: "relayed", ...told }],
+        ["done", { kind: "done" }],
+        ["deferred", { kind: "deferred", ...told }],
+        ["todo", todo],
+      ],
+    });
+    assert.deepEqual(decision.recipients, [
+      { address: "deferred@example.com", original: "deferred" },
+      { address: "todo@example.com", original: "todo" },
+      { address: "failed", failed: told },
+      { address: "sent", sent: { action: "relayed", ...told } },
+    ]);
+    assert.equal(decision.envelope.contentFilter, undefined);
+  });
+
+  it("A4 releases one that only owes reports, and discards one that owes nothing", () => {
+    const told = { status: enhancedStatus("5.1.1"), reason: "no such user" };
+    const content = "Subject: x\r\n\r\nbody\r\n";
+    const owing = released(content, { recipients: [["failed", { kind: "failed", ...told }]] });
+    assert.deepEqual(owing.recipients, [{ address: "failed", failed: told }]);
+    assert.equal(owing.text, content);
+    const finished = decideOn(content, { recipients: [["done", { kind: "done" }]] });
+    assert.equal(finished.action, "discard");
+  });
 });

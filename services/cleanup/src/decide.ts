@@ -6,19 +6,22 @@
  * discarded, as Postfix's pickup does: there is no recipient that could fail (it happens to a finished message that
  * was requeued, and to `sendmail -t` without an address in the headers).
  *
- * Source: spec rewriting-and-checks.md §1, R18; queues.md §3 step 2, Q7; D19, R19.
+ * A message that was requeued is cleaned anew for the recipients with work left. Those of which a report is owed go on
+ * as they are, so that it is made; a content filter set before is forgotten (A4).
+ *
+ * Source: spec rewriting-and-checks.md §1, R18; queues.md §3 step 2, Q7; D19, R19; admin-tools.md §2, A4.
  */
 import { LineEndNormaliser } from "@postmq/mail-format";
 import { cleanUp } from "@postmq/rewriting";
 import type { CleanedRecipient, Refusal, RewritingParameters } from "@postmq/rewriting";
-import type { OpenedMessage } from "@postmq/queue-store";
+import type { NewRecipient, OpenedMessage } from "@postmq/queue-store";
 import type { Envelope, StoredRecipient } from "@postmq/vocabulary";
 
 export type Decision =
   | {
       readonly action: "release";
       readonly envelope: Envelope;
-      readonly recipients: readonly CleanedRecipient[];
+      readonly recipients: readonly NewRecipient[];
       /** The content to store, in order. */
       readonly content: readonly Buffer[];
       readonly messageId?: string;
@@ -33,10 +36,12 @@ export function decide(
   parameters: RewritingParameters,
 ): Decision {
   const content = normalise(storedContent);
+  const { contentFilter: _before, ...enveloped } = opened.envelope;
+  const owed = opened.recipients.flatMap(reportOwed);
   const result = cleanUp({
     content,
     sizeBytes: content.length,
-    envelope: opened.envelope,
+    envelope: enveloped,
     recipients: opened.recipients.flatMap(unfinished),
     id: opened.id,
     arrivalMs: opened.arrivalMs,
@@ -44,13 +49,17 @@ export function decide(
     parameters,
   });
   const { envelope, recipients } = result;
-  if (recipients.length === 0) return { action: "discard", reason: "no recipients specified" };
+  if (recipients.length === 0) {
+    return owed.length === 0
+      ? { action: "discard", reason: "no recipients specified" }
+      : { action: "release", envelope, recipients: owed, content: [content] };
+  }
   if (result.kind === "refused") {
     const failed = { status: result.status, reason: result.text };
     return {
       action: "release",
       envelope,
-      recipients: recipients.map((recipient) => ({ failed, ...recipient })),
+      recipients: [...recipients.map((recipient) => ({ failed, ...recipient })), ...owed],
       content: [content],
       refusal: result,
     };
@@ -58,7 +67,7 @@ export function decide(
   return {
     action: "release",
     envelope,
-    recipients,
+    recipients: [...recipients, ...owed],
     content: [result.head, content.subarray(result.bodyOffset)],
     messageId: result.messageId,
   };
@@ -75,7 +84,14 @@ function normalise(content: Buffer): Buffer {
 /** A recipient with work left, without number and state: cleaning gives it new ones. */
 function unfinished(stored: StoredRecipient): readonly CleanedRecipient[] {
   const { number: _number, state, ...recipient } = stored;
-  if (state.kind === "done" || state.kind === "sent") return [];
-  if (state.kind !== "failed") return [recipient];
-  return [{ ...recipient, failed: { status: state.status, reason: state.reason } }];
+  return state.kind === "todo" || state.kind === "deferred" ? [recipient] : [];
+}
+
+/** One that needs no more work but its report. */
+function reportOwed(stored: StoredRecipient): readonly NewRecipient[] {
+  const { number: _number, state, ...recipient } = stored;
+  if (state.kind !== "failed" && state.kind !== "sent") return [];
+  const { kind, ...told } = state;
+  if (kind === "failed") return [{ ...recipient, failed: told }];
+  return "action" in told ? [{ ...recipient, sent: told }] : [];
 }

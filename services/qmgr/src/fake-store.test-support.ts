@@ -307,6 +307,10 @@ export class FakeStore implements Scheduling, Leadership, Operating {
     return found.length;
   }
 
+  async unthrottle(): Promise<void> {
+    this.#tell({ kind: "unthrottle" });
+  }
+
   async flushMessage(id: QueueId): Promise<"moved" | "not deferred"> {
     const record = this.records.get(id);
     if (record?.queue !== "deferred") return "not deferred";

@@ -15,7 +15,16 @@ local function digits(n) return fmt('%.0f', n) end
 
 local recipients_per_chunk = 1000
 
-local function record_key(id) return P .. ':m:' .. id end
+-- A record that counts more recipients is damaged: no walk over their numbers would end in reasonable time.
+local most_recipient_numbers = 2000000
+local function is_total(n) return n and n >= 0 and n <= most_recipient_numbers end
+
+-- Most ids are asked for several times in a row.
+local record_head, last_id, last_record_key = P .. ':m:', nil, nil
+local function record_key(id)
+  if id ~= last_id then last_id, last_record_key = id, record_head .. id end
+  return last_record_key
+end
 
 -- Recipients 0..999 stand in the record itself; later ones in chunks named by the record's recipient round `rg`.
 local function recipient_key(id, number, round)

@@ -16,10 +16,11 @@ local function park_corrupt(id, reason, generation)
   if readable and generation ~= '' and v[2] ~= generation then return 'stale' end
   if readable and v[1] == 'corrupt' then return 'stale' end
   call('HSET', P .. ':why', id, reason)
+  note_move('v\tcorrupt\t\t\t' .. detail(reason, 200), id)
   if readable then
     leave_queue(v[1], id, v[4], v[5], v[6])
-    call('ZREM', P .. ':due', id)
-    call('ZREM', P .. ':owed', id)
+    zrem_later(P .. ':due', id)
+    zrem_later(P .. ':owed', id)
     call('HDEL', key, 'cl', 'due', 'bw', 'sp')
     call('HSET', key, 'q', 'corrupt', 'g', digits(tonumber(v[2]) + 1), 'qe', digits(now_ms))
     enter_queue('corrupt', id, v[3], v[4], v[5], v[6])
@@ -27,7 +28,6 @@ local function park_corrupt(id, reason, generation)
   else
     forget_everywhere(id)
     call('ZADD', P .. ':q:corrupt', now_ms, id)
-    call('ZADD', P .. ':e:corrupt', now_ms, id)
   end
   return 'moved'
 end

@@ -2,8 +2,9 @@
   outcomes: recording what came of recipients. An outcome is a fact about (message, recipient), recorded whatever
   queue, generation or claim the message has by then; a recipient that is done stays done (DESIGN §3).
 
-  `outcomes` is a list of { number, kind ('s', 't', 'f'), state text after the kind }; a text after 's' says that a
-  success report is owed. Of a finished message (`fin`) everybody was told: a late failure is no news, and owes no report.
+  `outcomes` is a list of { number, kind ('s', 't', 'f'), state text after the kind, for the timeline: relay, and of those
+  sent "status\trelay\treply" }; a text after 's' says that a success report is owed. One that is sent with nothing for the
+  timeline is not told there. Of a finished message (`fin`) everybody was told: a late failure is no news, and owes no report.
   `v` is what read_for_outcomes gave. Returns the record's fields that changed, flat, for the caller to write together
   with its own. When the record is gone (v[1] is false) nothing may be written: no key is made anew.
 ]]
@@ -13,10 +14,24 @@ local function read_for_outcomes(id, outcomes, ...)
   return redis.pcall('HMGET', record_key(id), 'q', 'at', 'ds', 'u', 'fl', 'rr', 'rg', 'lg', first, 's' .. first, 'su', 'sr', 'fin', ...)
 end
 
+local outcomes_told = 100
+
+-- What came of one recipient, in the timeline.
+local function tell_outcome(id, recipient, outcome)
+  local told = outcome[4] or ''
+  if outcome[2] == 's' and told == '' then return end
+  if outcome[2] ~= 's' then
+    local status, reason = string.match(outcome[3], '^([^\n]*)\n([^\n]*)')
+    told = (status or '') .. '\t' .. told .. '\t' .. string.sub(reason or '', 1, 250)
+  end
+  local cut = string.find(recipient, '\n', 1, true)
+  note(outcome[2] .. '\t' .. (cut and string.sub(recipient, 1, cut - 1) or recipient) .. '\t' .. told .. '\t' .. id)
+end
+
 local function record_outcomes(id, outcomes, v)
   local queue, arrival, summary, round = v[1], v[2], v[3], v[6] or '0'
   local undone, failed, succeeded = tonumber(v[4]), tonumber(v[5] or '0'), tonumber(v[11] or '0')
-  local counts, changed, fields = {}, false, {}
+  local counts, changed, fields, recorded = {}, false, {}, 0
   for i, outcome in ipairs(outcomes) do
     local number, text, kind = tonumber(outcome[1]), outcome[1], outcome[2]
     local recipient, state = v[9], v[10]
@@ -26,6 +41,8 @@ local function record_outcomes(id, outcomes, v)
       recipient, state = old[1], old[2]
     end
     if recipient and not is_done(state, round) then
+      recorded = recorded + 1
+      if recorded <= outcomes_told then tell_outcome(id, recipient, outcome) end
       local new = 'd'
       if kind == 't' then
         new = 't\n' .. outcome[3]
@@ -51,6 +68,7 @@ local function record_outcomes(id, outcomes, v)
       end
     end
   end
+  if recorded > outcomes_told then note('n\t' .. digits(recorded - outcomes_told) .. '\t' .. id) end
   if changed then
     fields[#fields + 1] = 'u'
     fields[#fields + 1] = digits(undone)

@@ -12,20 +12,21 @@ local function is_behind(a, b)
   return #a > #b
 end
 
--- Returns a list of members and the next cursor, '' at the end.
-local function read_page(key, cursor_text, count)
+-- Scores from least to most, if they are given. Returns a list of members, the next cursor ('' at the end), and the members' scores.
+local function read_page(key, cursor_text, count, least, most)
   local score, member = string.match(cursor_text, '^(%S+) (.*)$')
-  local found, offset, last = {}, 0, ''
+  local found, offset, last, scores = {}, 0, '', {}
   while true do
-    local flat = call('ZRANGEBYSCORE', key, score or '-inf', '+inf', 'WITHSCORES', 'LIMIT', offset, count)
+    local flat = call('ZRANGEBYSCORE', key, score or least or '-inf', most or '+inf', 'WITHSCORES', 'LIMIT', offset, count)
     for i = 1, #flat, 2 do
       if flat[i + 1] ~= score or is_behind(flat[i], member) then
         found[#found + 1] = flat[i]
+        scores[#scores + 1] = flat[i + 1]
         last = flat[i + 1] .. ' ' .. flat[i]
       end
     end
-    if #flat < count * 2 then return found, '' end
-    if #found > 0 then return found, last end
+    if #flat < count * 2 then return found, '', scores end
+    if #found > 0 then return found, last, scores end
     offset = offset + count
   end
 end

@@ -3,7 +3,7 @@
 
   Fields of a record m:<id>:
     q queue · g generation · at arrival ms · ct created ms · qe entered its queue ms · sz content bytes · ch chunks ·
-    c content id (absent: the id) · e envelope JSON · sd sender domain · n recipients in all · u undone · ds domains ·
+    c content id (absent: the id) · e envelope JSON · sd sender domain · sf hash of the sender, for its index · n recipients in all · u undone · ds domains ·
     lg '1' for a large message · fl failed and unreported · rr report round · su sent, success report owed · sr its round · fin '1' finished, to be removed ·
     due ms · sp where it waits as surplus (include/surplus) · a attempts · la last attempt ms · cr crashes of delivery workers (lc the last one counted) · oc crashes of the leader while importing it ·
     cc crashes of cleanup or bounce · cl their claim · bw kind of the report owed · rn last request number · o open request numbers ·
@@ -64,7 +64,8 @@ local function drop_open(open, number)
   return table.concat(left, ' ')
 end
 
--- Content is shared by count (`refs`, absent: one). True when this was the last one that named it.
+-- Content is shared by count (`refs`, absent: one). Nothing writes `refs` today: whoever lets messages share content finds
+-- deletion and the check ready for it. True when this was the last one that named it.
 local function release_content(content)
   local key = P .. ':c:' .. content
   local references = call('HGET', key, 'refs')
@@ -79,10 +80,13 @@ local function drop_content(content)
   if release_content(content) then call('UNLINK', P .. ':c:' .. content) end
 end
 
--- Removes a record, its recipients and its content. The indexes are the caller's.
-local function delete_record(id, total, round, content, large)
+-- Removes a record, its recipients, its content and its place among its sender's. The queue's indexes are the caller's.
+local function delete_record(id, total, round, content, large, sender)
+  if sender then leave_sender(sender, id) end
   local keys = {}
-  for number = recipients_per_chunk, total - 1, recipients_per_chunk do
+  -- Of a damaged record what is beyond is left to the check.
+  local behind = math.min(tonumber(total) or 0, most_recipient_numbers)
+  for number = recipients_per_chunk, behind - 1, recipients_per_chunk do
     keys[#keys + 1] = recipient_key(id, number, round)
   end
   if large then keys[#keys + 1] = domains_key(id, round) end
