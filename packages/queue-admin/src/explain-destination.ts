@@ -16,7 +16,7 @@ import type { Destination, StoredRecipient } from "@postmq/vocabulary";
 import { moment, requestsText } from "./explain-words.ts";
 import { printable } from "./printable.ts";
 
-export const explainCauses = [
+const explainCauses = [
   "held",
   "corrupt",
   "in-maildrop",

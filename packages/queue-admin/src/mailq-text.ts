@@ -62,10 +62,15 @@ function recipientLines(message: ListedMessage, emptyAddress: string): string {
   for (const { address, delayReason } of shownRecipients(message, emptyAddress)) {
     const reason = delayReason ?? (shownReason === undefined ? undefined : "reason unavailable");
     if (reason !== undefined && reason !== shownReason) {
-      lines += `${`(${reason})`.padStart(reasonEnd)}\n`;
+      lines += `${rightAligned(`(${reason})`)}\n`;
       shownReason = reason;
     }
     lines += `${recipientIndent}${address}\n`;
   }
   return lines;
+}
+
+/** By bytes, as C counts. */
+function rightAligned(text: string): string {
+  return " ".repeat(Math.max(0, reasonEnd - Buffer.byteLength(text))) + text;
 }

@@ -1,7 +1,7 @@
 /**
  * Recorded output of Postfix's own tools, read back into the records that must produce it again.
  *
- * Source: test/fixtures/samples/README.md.
+ * Source: docs/spec/samples/README.md.
  */
 import { readFileSync } from "node:fs";
 
@@ -9,14 +9,17 @@ import type { ListedMessage } from "@postmq/queue-store";
 import { enhancedStatus, isMessageQueue, panic, parseQueueId } from "@postmq/vocabulary";
 import type { MessageQueue, StoredRecipient } from "@postmq/vocabulary";
 
-const samples = new URL("../../../test/fixtures/samples/", import.meta.url);
+const samples = new URL("../../../docs/spec/samples/", import.meta.url);
 
 export type RecordedCommand = { readonly command: string; readonly output: string };
 
+export function readSample(file: string): string {
+  return readFileSync(new URL(file, samples), "utf8");
+}
+
 /** The commands of a sample file with what each printed. */
 export function recordedCommands(file: string): readonly RecordedCommand[] {
-  const text = readFileSync(new URL(file, samples), "utf8");
-  return text
+  return readSample(file)
     .split(/^\(exit status \d+\)\n/m)
     .filter((block) => block.startsWith("$ "))
     .map((block) => {
@@ -47,9 +50,11 @@ export function listedMessage(parts: ListedParts): ListedMessage {
   return {
     id: parseQueueId(parts.id) ?? panic(`bad queue id ${parts.id}`),
     queue: parts.queue,
+    generation: 1,
     arrivalMs: parts.arrivalMs,
     createdMs: parts.arrivalMs,
     sizeBytes: parts.sizeBytes,
+    content: { contentId: parts.id, sizeBytes: parts.sizeBytes, chunks: 1 },
     envelope: { sender: parts.sender, origin: "smtp" },
     isForceExpired: parts.isForceExpired ?? false,
     attempts: 0,

@@ -12,6 +12,7 @@
  */
 import { quoteAddress } from "@postmq/mail-format";
 import type { ListedMessage } from "@postmq/queue-store";
+import type { StoredRecipient } from "@postmq/vocabulary";
 
 import { printable } from "./printable.ts";
 
@@ -21,8 +22,12 @@ export type ShownRecipient = {
   readonly delayReason?: string;
 };
 
+/** Most addresses: nothing to quote, nothing to hide. */
+const plainAddress = /^[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*$/;
+
 /** An address as listings show it; the null address as `emptyAddress`. */
 export function shownAddress(address: string, emptyAddress: string): string {
+  if (plainAddress.test(address)) return address;
   return printable(quoteAddress(address === "" ? emptyAddress : address));
 }
 
@@ -30,16 +35,28 @@ export function shownRecipients(
   message: ListedMessage,
   emptyAddress: string,
 ): readonly ShownRecipient[] {
+  const only = message.recipients.length === 1 ? message.recipients[0] : undefined;
+  if (only !== undefined) return shownOne(only, emptyAddress);
   const delayed: ShownRecipient[] = [];
   const waiting: ShownRecipient[] = [];
   for (const recipient of message.recipients) {
-    const address = shownAddress(recipient.address, emptyAddress);
-    if (recipient.state.kind === "deferred") {
-      delayed.push({ address, delayReason: printable(recipient.state.reason) });
-    } else if (recipient.state.kind === "todo") {
-      waiting.push({ address });
-    }
+    const shown = shownOne(recipient, emptyAddress);
+    if (recipient.state.kind === "deferred") delayed.push(...shown);
+    else waiting.push(...shown);
   }
   const seen = new Set(delayed.map(({ address }) => address));
   return [...delayed, ...waiting.filter(({ address }) => !seen.has(address))];
+}
+
+function shownOne(recipient: StoredRecipient, emptyAddress: string): readonly ShownRecipient[] {
+  switch (recipient.state.kind) {
+    case "deferred": {
+      const delayReason = printable(recipient.state.reason);
+      return [{ address: shownAddress(recipient.address, emptyAddress), delayReason }];
+    }
+    case "todo":
+      return [{ address: shownAddress(recipient.address, emptyAddress) }];
+    default:
+      return [];
+  }
 }
