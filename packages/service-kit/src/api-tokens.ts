@@ -2,7 +2,7 @@
  * The file of HTTP tokens (`api_tokens`) and the check of a request's token against it.
  *
  * One token a line, four fields separated by white space: name, scrypt hash, scopes, allowed senders. `#` begins a
- * comment line. Scopes are separated by commas (messages:send, queue:read, queue:write); allowed senders are separated
+ * comment line. Scopes are separated by commas (messages:send, messages:read, queue:read, queue:write); allowed senders are separated
  * by commas too: an address, @domain, `<>` for the null sender, or * for any. A client presents `<name>.<secret>`; the
  * file holds `scrypt:<N>:<r>:<p>:<salt>:<hash>` of the secret, both in base64url, so it can be read without harm.
  *
@@ -18,7 +18,8 @@ import type { ScryptOptions } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { PostmqError } from "@postmq/vocabulary";
 
-export const apiScopes = ["messages:send", "queue:read", "queue:write"] as const;
+/** `messages:read` is for what messages say: who may look at the queue need not read the mail in it. */
+export const apiScopes = ["messages:send", "messages:read", "queue:read", "queue:write"] as const;
 export type ApiScope = (typeof apiScopes)[number];
 
 /** Who a request comes from. */
@@ -210,9 +211,23 @@ function senderRule(allowed: readonly string[]): (sender: string) => boolean {
   };
 }
 
-/** What a request may do where there are no tokens: the listener is loopback, so the caller is on this machine. */
+/**
+ * What a request may do where there are no tokens: the listener is loopback, so the caller is some user of this machine,
+ * who may do what sendmail(1) and mailq(1) do for anybody.
+ */
 export const localClient: ApiClient = {
   name: "local",
-  scopes: apiScopes,
+  scopes: ["messages:send", "queue:read"],
   maySendAs: () => true,
 };
+
+/**
+ * What postsuper(1) and postcat(1) want root for: where there are no tokens, root may, and the user that this process
+ * runs as.
+ *
+ * @param uid of the caller, if it can be told
+ */
+export function localAdministrator(uid: number | undefined): ApiClient | undefined {
+  if (uid === undefined || (uid !== 0 && uid !== process.getuid?.())) return undefined;
+  return { name: uid === 0 ? "root" : `uid${uid}`, scopes: apiScopes, maySendAs: () => true };
+}

@@ -72,6 +72,8 @@ function problemOfFailure(error: PostmqError): HttpProblem {
     case "PMQ_CONFIG_INVALID":
     case "PMQ_TABLE_UNREADABLE":
     case "PMQ_MESSAGE_UNREADABLE":
+    case "PMQ_EXPORT_FILE":
+    case "PMQ_IMPORT_PLACE":
     case "PMQ_ALREADY_RUNNING":
       return { status: 500, detail: "The request could not be served; the log says why.", members };
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
@@ -76,6 +77,11 @@ const post = (body: string, headers: Readonly<Record<string, string>> = {}): Req
   headers: { "content-type": "application/json", ...headers },
 });
 
+function userName(): string {
+  const uid = process.getuid?.();
+  return uid === 0 ? "root" : `uid${uid}`;
+}
+
 describe("openHttpServer", () => {
   let directory = "";
   before(() => {
@@ -96,6 +102,38 @@ describe("openHttpServer", () => {
     await using server = await open();
     const answer = await call(server, "/send", post('{"to":"x"}'));
     assert.deepEqual([answer.status, answer.body], [200, { client: "local", as: true }]);
+  });
+
+  const administration: Partial<HttpServerOptions> = {
+    routes: (app, needs) => {
+      app.get("/raw", { onRequest: needs("messages:read") }, (request) => ({
+        client: clientOf(request).name,
+      }));
+      app.post("/act", { onRequest: needs("queue:write") }, () => ({ ok: true }));
+    },
+  };
+
+  it(
+    "P11 lets other users neither act on messages nor read them without a token, on loopback either",
+    { skip: process.getuid?.() !== 0 },
+    async () => {
+      await using server = await open(administration);
+      const port = server.address.split(":").at(-1);
+      for (const request of ["GET /raw", "POST /act"]) {
+        const text = String.raw`${request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`;
+        const script = `exec 3<>/dev/tcp/127.0.0.1/${port}; printf '${text}' >&3; cat <&3`;
+        const child = spawn("bash", ["-c", script], { uid: 65_534 });
+        const answer = (await child.stdout.toArray()).join("");
+        assert.match(answer, /^HTTP\/1.1 403 /);
+        assert.match(answer, /api_tokens is empty.*is for root and the user of this service/);
+      }
+    },
+  );
+
+  it("P11 lets the user that it runs as do both without a token", async () => {
+    await using server = await open(administration);
+    assert.equal((await call(server, "/raw")).body["client"], userName());
+    assert.equal((await call(server, "/act", post("{}"))).status, 200);
   });
 
   it("security 11: refuses a Host that is a domain name where there are no tokens", async () => {
@@ -202,6 +240,13 @@ describe("openHttpServer", () => {
     assert.equal(other.headers.get("allow"), "GET, HEAD");
     assert.match(other.type ?? "", /^application\/problem\+json/);
     assert.equal((await call(server, "/send", { method: "PUT", body: "{" })).status, 405);
+    for (const [path, status] of [
+      ["/fail/%zz", 400],
+      [`/fail/${"x".repeat(300)}`, 414],
+    ] as const) {
+      const odd = await call(server, path);
+      assert.deepEqual([odd.status, odd.type], [status, "application/problem+json; charset=utf-8"]);
+    }
   });
 
   it("tells a store's trouble as 503 with Retry-After, a refusal as 422, a bug as 500 without its inside", async () => {

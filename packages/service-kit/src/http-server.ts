@@ -2,8 +2,9 @@
  * An HTTP API listener: fastify with problem details, bearer tokens, and limits on slow callers.
  *
  * With `api_tokens` set every request needs a token whose scopes hold the route's. Without it the listener must be
- * loopback, else it refuses to start (P11); callers then are on this machine, and a Host header that is a
- * domain name is refused, so that no web page can reach it by a name that resolves to loopback.
+ * loopback, else it refuses to start (P11); callers then are on this machine and may hand in mail and look on; root, and
+ * the user of the service, may do the rest. A Host header that is a domain name is refused, so that no web page can reach
+ * it by a name that resolves to loopback.
  *
  * Bodies are taken as they are: nothing is coerced or removed to fit a schema, and `__proto__` in JSON is refused.
  *
@@ -14,10 +15,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import { isIP } from "node:net";
 import type { Log } from "@postmq/observability";
 import { PanicError, PostmqError } from "@postmq/vocabulary";
-import { TokenFile, localClient } from "./api-tokens.ts";
+import { TokenFile, localAdministrator, localClient } from "./api-tokens.ts";
 import type { ApiClient, ApiScope } from "./api-tokens.ts";
 import { problemOf, sendProblem } from "./http-problem.ts";
 import { formatAddress, isLoopback, listenError, parseListenAddress } from "./listen-address.ts";
+import { uidOfPeer } from "./local-peer.ts";
 
 export type HttpServerOptions = {
   /** host:port; not empty. */
@@ -86,6 +88,10 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     keepAliveTimeout: idleTimeoutMs,
     forceCloseConnections: "idle",
     routerOptions: { maxParamLength: 255 },
+    // Of addresses that no route is sought for: malformed, or with a part that is too long.
+    frameworkErrors: (error, _request, reply) => {
+      sendProblem(reply, problemOf(error));
+    },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
   });
   // JSON only, until a route's owner adds a type; text/plain is also what a web page can send to anybody.
@@ -190,7 +196,17 @@ async function authorize(
   tokens: TokenFile | undefined,
 ): Promise<void> {
   if (tokens === undefined) {
-    clients.set(request, localClient);
+    const client = localClient.scopes.includes(scope)
+      ? localClient
+      : localAdministrator(await uidOfPeer(request.raw.socket));
+    if (client !== undefined) {
+      clients.set(request, client);
+      return;
+    }
+    await sendProblem(reply, {
+      status: 403,
+      detail: `Without tokens (api_tokens is empty) the scope ${scope} is for root and the user of this service.`,
+    });
     return;
   }
   const token = /^Bearer +([A-Za-z0-9._~+/=-]{1,512})$/i.exec(

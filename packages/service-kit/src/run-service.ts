@@ -113,6 +113,10 @@ function openServiceStore(parameters: Parameters, processName: string, log: Log)
     leaseMs: parameters.leader_lease_time,
     crashLimit: parameters.crash_limit,
     processLimit: parameters.default_process_limit,
+    timelines: {
+      mostBytes: parameters.event_memory,
+      retentionMs: parameters.event_retention,
+    },
     connectTimeoutMs,
     onNotice: ({ level, text }) => log[level](text),
   });

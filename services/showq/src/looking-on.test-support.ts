@@ -9,6 +9,7 @@ import type { FastifyInstance } from "fastify";
 
 import { destinationRoutes } from "./destination-routes.ts";
 import { explainRoute } from "./explain-route.ts";
+import { rawRoute } from "./raw-route.ts";
 
 const quiet = { info: () => undefined, warning: () => undefined, error: () => undefined };
 
@@ -33,6 +34,8 @@ export async function openShowq(store: Store, deferTransports: readonly string[]
     routes: (app: FastifyInstance, needs: NeedsScope) => {
       explainRoute(app, needs, { store, looking, rules, deferTransports });
       destinationRoutes(app, needs, { store, looking, transports: ["smtp", "relay"] });
+      // Without tokens nobody has the scope of its own; that is tried elsewhere.
+      rawRoute(app, () => needs("queue:read"), { store, looking });
     },
   });
   const url = `http://${server.address}/v1`;
@@ -117,4 +120,33 @@ export async function queued(
     content: await writer.finish(),
   });
   return id;
+}
+
+/** Many messages at once. */
+export async function commitMany(
+  store: Store,
+  wanted: {
+    readonly queue: "maildrop" | "incoming" | "hold";
+    readonly count: number;
+    readonly sender: string;
+    readonly recipient?: string;
+  },
+): Promise<readonly QueueId[]> {
+  const intake = store.intake();
+  const { queue, sender, recipient = "a@far.example" } = wanted;
+  return await Promise.all(
+    Array.from({ length: wanted.count }, async () => {
+      const id = intake.newId();
+      const writer = intake.openContent(id);
+      await writer.write(Buffer.from("Subject: x\r\n\r\nx\r\n"));
+      await intake.commit({
+        id,
+        queue,
+        envelope: { sender, origin: "smtp" },
+        recipients: [{ address: recipient }],
+        content: await writer.finish(),
+      });
+      return id;
+    }),
+  );
 }

@@ -12,16 +12,7 @@ const mostBuckets = 100;
 const mostMinutes = 1_000_000;
 
 /** Later versions know these filters; this one must not pretend that they match everything. */
-const laterFilters = [
-  "sender",
-  "recipient",
-  "domain",
-  "tenant",
-  "older_than",
-  "newer_than",
-  "reason",
-  "reason~",
-];
+const laterFilters = ["tenant", "campaign", "tag"];
 
 /** @throws PMQ_USAGE (422) for any parameter at all */
 export function assertEmpty(query: unknown): Query {
@@ -71,6 +62,13 @@ export class Query {
     return [...new Set(queues)];
   }
 
+  /** Name and value of all but those named, one pair for each value. */
+  pairsBut(others: readonly string[]): readonly (readonly [string, string])[] {
+    return [...this.#values].flatMap(([name, values]) =>
+      others.includes(name) ? [] : values.map((value) => [name, value] as const),
+    );
+  }
+
   limit(): number {
     return this.number("limit", { fallback: defaultLimit, most: mostLimit });
   }
@@ -115,21 +113,6 @@ export function parseQshapeQuery(raw: unknown): QshapeQuery {
     isLinear: query.oneOf("linear", ["false", "true"]) === "true",
     ...(hasParents ? { minSubdomains } : {}),
   };
-}
-
-/** Where a listing goes on: a queue, and a place in it. */
-export type Place = { readonly queue: MessageQueue; readonly cursor?: string };
-
-export function formatCursor({ queue, cursor }: Place): string {
-  return cursor === undefined ? queue : `${queue}~${cursor}`;
-}
-
-/** @throws PMQ_USAGE (422) for anything that `formatCursor` does not make */
-export function parseCursor(text: string): Place {
-  const [, queue = "", cursor] =
-    /^([a-z]+)(?:~(\d{1,16}(?:\.\d{1,6})?:\d{1,9}))?$/.exec(text) ?? [];
-  if (!isMessageQueue(queue)) throw refusal("cursor", "is not one that a listing gave");
-  return cursor === undefined ? { queue } : { queue, cursor };
 }
 
 export function refusal(parameter: string, detail: string): PostmqError {

@@ -15,8 +15,12 @@ import type { QueueId } from "@postmq/vocabulary";
 import { destinationRoutes } from "./destination-routes.ts";
 import { explainRoute } from "./explain-route.ts";
 import { rules } from "./looking-on.test-support.ts";
+import { openOperator, post } from "./operating.test-support.ts";
 import { declareQueueMetrics } from "./queue-metrics.ts";
+import { rawRoute } from "./raw-route.ts";
 import { queueRoutes } from "./queue-routes.ts";
+import { timelineRoute } from "./timeline-route.ts";
+import { workerRoutes } from "./worker-routes.ts";
 
 const quiet = { info: () => undefined, warning: () => undefined, error: () => undefined };
 
@@ -29,9 +33,17 @@ async function open(store: Store, tokensFile = "") {
     log: quiet,
     bodyLimitBytes: 1024,
     routes: (app, needs) => {
-      queueRoutes(app, needs, { store, looking, emptyAddress: "MAILER-DAEMON" });
+      queueRoutes(app, needs, {
+        store,
+        looking,
+        selecting: store.selecting(),
+        emptyAddress: "MAILER-DAEMON",
+      });
       explainRoute(app, needs, { store, looking, rules, deferTransports: [] });
       destinationRoutes(app, needs, { store, looking, transports: ["smtp"] });
+      rawRoute(app, needs, { store, looking });
+      timelineRoute(app, needs, { store, looking, timelines: store.timelines() });
+      workerRoutes(app, needs, { store, looking, copying: store.copying() });
     },
   });
   const url = `http://${server.address}/v1`;
@@ -89,7 +101,7 @@ describe("showq", () => {
         await using showq = await open(store);
         await test(store, showq);
       },
-      { redis },
+      { redis, store: { timelines: { mostBytes: 1_000_000, retentionMs: 60_000 } } },
     );
 
   it("lists page by page, queue by queue, every message once", () =>
@@ -145,6 +157,69 @@ describe("showq", () => {
       assert.equal((await get(`${url}/messages/..%2Fx`)).status, 404);
     }));
 
+  it("finds messages by any part of a selection, as pages and as lines", () =>
+    withShowq(async (store, { url }) => {
+      const intake = store.intake();
+      const wanted = await queued(intake, "hold", "Spam@x.example", "a@b.example", "c@D.example");
+      await queued(intake, "hold", "ham@x.example", "e@f.example");
+      await queued(intake, "maildrop", "", "e@f.example");
+      const found = [
+        "sender=Spam@X.example",
+        "domain=d.example",
+        "recipient=c@d.example",
+        "queue=hold&sender_contains=!HAM",
+        "sender_domain=x.example&size=1..1K&attempts=0&newer_than=1h&domain=b.example",
+        `id=${wanted}`,
+      ];
+      for (const query of found) {
+        const page = await get(`${url}/messages?${query}`);
+        assert.deepEqual(ids(page), [wanted], query);
+        const headers = { accept: "application/x-ndjson" };
+        const lines = await (await fetch(`${url}/messages?${query}`, { headers })).text();
+        assert.match(lines, new RegExp(`^\\{.*"queue_id": "${wanted}".*\\}\n$`), query);
+      }
+      assert.equal(ids(await get(`${url}/messages?sender=${encodeURIComponent("<>")}`)).length, 1);
+      assert.deepEqual(ids(await get(`${url}/messages?older_than=1h`)), []);
+      assert.deepEqual(ids(await get(`${url}/messages?reason~=refused`)), []);
+    }));
+
+  it("tells what happened to a message, after it has left too", () =>
+    withShowq(async (store, { url }) => {
+      const id = await queued(store.intake(), "hold", "x@y.example", "e@f.example");
+      await store.acting().act("delete", [id]);
+      const { status, body } = await get(`${url}/messages/${id}/events`);
+      assert.equal(status, 200);
+      const { events } = body;
+      assert.ok(Array.isArray(events));
+      const kinds = events.map((event: Readonly<Record<string, unknown>>) => event["kind"]);
+      assert.deepEqual([kinds.at(0), kinds.at(-1)], ["accepted", "removed"]);
+      assert.equal((await get(`${url}/messages/nosuch/events`)).status, 404);
+      assert.equal((await get(`${url}/messages/${id}/events?x=1`)).status, 422);
+    }));
+
+  it("tells of workers, those that died too, and of queues moved aside", () =>
+    withShowq(async (store, { url }) => {
+      const { worker } = await store.delivering({ concurrency: 7 });
+      await waitFor(async () => (await store.looking().workers()).length === 1);
+      assert.deepEqual((await get(`${url}/workers`)).body, {
+        workers: [{ name: worker, concurrency: 7, alive: true }],
+      });
+      const prefix = `postmq:{${store.instanceName}}`;
+      await redis.cli("HSET", `${prefix}:workers`, "dead.1", "3");
+      await redis.cli("HSET", `${prefix}:gone`, "dead.1", "1795289730123");
+      const { workers } = (await get(`${url}/workers`)).body;
+      assert.ok(Array.isArray(workers));
+      assert.deepEqual(workers[0], {
+        name: "dead.1",
+        concurrency: 3,
+        alive: false,
+        gone_since: 1_795_289_730,
+      });
+      await store.copying().rememberAside("old");
+      const { body } = await get(`${url}/instances`);
+      assert.deepEqual(body, { name: store.instanceName, asides: [{ name: "old" }] });
+    }));
+
   it("P12: qshape, depths and metrics agree with the listing", () =>
     withShowq(async (store, { url, looking }) => {
       const intake = store.intake();
@@ -185,11 +260,12 @@ describe("showq", () => {
   it("refuses with 422 what it does not know", () =>
     withShowq(async (_store, { url }) => {
       const queries = [
-        "messages?domain=x",
+        "messages?tenant=x",
         "messages?limit=0",
         "messages?cursor=x",
         "qshape?x=1",
         "queues?x=1",
+        "messages/4cXyZ0abc1zz?x=1",
       ];
       for (const path of [...queries, "messages?queue=hold&cursor=active"]) {
         assert.equal((await get(`${url}/${path}`)).status, 422, path);
@@ -212,6 +288,9 @@ describe("showq", () => {
             "messages",
             "messages/x",
             "messages/x/explain",
+            "messages/x/events",
+            "workers",
+            "instances",
             "qshape",
             "queues",
             "destinations",
@@ -221,6 +300,8 @@ describe("showq", () => {
             assert.equal((await get(`${showq.url}/${path}`, sender.token)).status, 403, path);
           }
           assert.equal((await get(`${showq.url}/queues`, reader.token)).status, 200);
+          const content = `${showq.url}/messages/x/raw`;
+          assert.equal((await get(content, reader.token)).status, 403, "needs messages:read");
         } finally {
           rmSync(directory, { recursive: true });
         }
@@ -233,12 +314,19 @@ describe("showq", () => {
     await withStore(
       async ({ store }) => {
         await using showq = await open(store);
+        await using operator = await openOperator(store);
+        operator.runner.start();
         const metrics = createMetrics("showq");
         declareQueueMetrics(metrics, store, showq.looking);
         await own.kill9();
         await waitFor(() => !store.health().isReachable);
         assert.equal((await get(`${showq.url}/queues`)).status, 503);
         assert.equal((await get(`${showq.url}/messages`)).status, 503);
+        const body = { action: "delete", select: { queue: "hold" }, reason: "x" };
+        assert.equal((await post(`${operator.url}/operations`, body)).status, 503);
+        for (const path of ["operations", "operations/x", "audit"]) {
+          assert.equal((await get(`${operator.url}/${path}`)).status, 503, path);
+        }
         assert.doesNotMatch(await metrics.text(), /postmq_queue_messages\{/);
       },
       { redis: own },

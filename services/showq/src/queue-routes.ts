@@ -11,37 +11,36 @@ import { Readable } from "node:stream";
 import {
   defaultQshapeLayout,
   listMessages,
+  parseSelection,
   postqueueJsonLine,
   qshapeAgeLimits,
   qshapeParents,
+  queuesToRead,
+  selectionNames,
+  selectMessages,
   whileReachable,
 } from "@postmq/queue-admin";
-import type { ListedMessage, Looking, Store } from "@postmq/queue-store";
+import type { Selection } from "@postmq/queue-admin";
+import type { ListedMessage, Looking, Selecting, Store } from "@postmq/queue-store";
 import { sendProblem } from "@postmq/service-kit";
 import type { NeedsScope } from "@postmq/service-kit";
-import { listedQueues, parseQueueId } from "@postmq/vocabulary";
-import type { MessageQueue } from "@postmq/vocabulary";
+import { parseQueueId } from "@postmq/vocabulary";
 import type { FastifyInstance, FastifyReply } from "fastify";
 
 import { listedView, messageView } from "./message-view.ts";
 import { oldestAgeSeconds } from "./queue-metrics.ts";
-import {
-  assertEmpty,
-  formatCursor,
-  parseCursor,
-  parseQshapeQuery,
-  Query,
-  refusal,
-} from "./queue-query.ts";
-import type { Place } from "./queue-query.ts";
+import { assertEmpty, parseQshapeQuery, Query, refusal } from "./queue-query.ts";
+import { searchPage } from "./search.ts";
 
 export type QueueRoutesOptions = {
   readonly store: Store;
   readonly looking: Looking;
+  readonly selecting: Selecting;
   /** empty_address_recipient. */
   readonly emptyAddress: string;
 };
 
+const pageNames = ["cursor", "limit"];
 const linesType = "application/x-ndjson";
 
 export function queueRoutes(
@@ -51,73 +50,66 @@ export function queueRoutes(
 ): void {
   const onRequest = needs("queue:read");
   app.get("/v1/messages", { onRequest }, async (request, reply) => {
-    const query = new Query(request.query, ["queue", "cursor", "limit"]);
+    const query = new Query(request.query, [...selectionNames, "reason~", ...pageNames]);
+    const selection = parseSelection(query.pairsBut(pageNames), {
+      nowMs: options.store.clock.nowMs(),
+    });
     const wantsLines = request.headers.accept?.includes(linesType) === true;
-    return wantsLines ? sendLines(reply, query, options) : await page(query, options);
+    return wantsLines
+      ? sendLines(reply, query, selection, options)
+      : await page(query, selection, options);
   });
-  app.get<{ Params: { id: string } }>("/v1/messages/:id", { onRequest }, (request, reply) =>
-    sendMessage(request.params.id, reply, options),
-  );
+  app.get<{ Params: { id: string } }>("/v1/messages/:id", { onRequest }, (request, reply) => {
+    assertEmpty(request.query);
+    return sendMessage(request.params.id, reply, options);
+  });
   app.get("/v1/qshape", { onRequest }, (request) => qshape(request.query, options));
   app.get("/v1/queues", { onRequest }, (request) => depths(request.query, options));
 }
 
-async function page(query: Query, options: QueueRoutesOptions): Promise<object> {
-  const queues = query.queues(listedQueues);
+async function page(
+  query: Query,
+  selection: Selection,
+  { store, selecting, emptyAddress }: QueueRoutesOptions,
+): Promise<object> {
   const limit = query.limit();
   const cursor = query.one("cursor");
-  const [first] = queues;
-  let place: Place | undefined =
-    cursor === undefined ? first && { queue: first } : parseCursor(cursor);
-  if (place !== undefined && !queues.includes(place.queue)) {
-    throw refusal("cursor", "is of a queue that is not asked for");
-  }
-  const messages: ListedMessage[] = [];
-  while (place !== undefined && messages.length < limit) {
-    const from: Place = place;
-    const wanted = limit - messages.length;
-    const found = await whileReachable(options.store, () =>
-      options.looking.list(from.queue, {
-        limit: wanted,
-        ...(from.cursor === undefined ? {} : { cursor: from.cursor }),
-      }),
-    );
-    messages.push(...found.messages);
-    place = nextPlace(from.queue, found.cursor, queues);
-  }
+  const found = await whileReachable(store, () =>
+    searchPage(selecting, selection, { limit, ...(cursor === undefined ? {} : { cursor }) }),
+  );
   return {
-    messages: messages.map((message) => listedView(message, options.emptyAddress)),
-    ...(place === undefined ? {} : { cursor: formatCursor(place) }),
+    messages: found.messages.map((message) => listedView(message, emptyAddress)),
+    ...(found.cursor === undefined ? {} : { cursor: found.cursor }),
   };
 }
 
-function nextPlace(
-  queue: MessageQueue,
-  cursor: string | undefined,
-  queues: readonly MessageQueue[],
-): Place | undefined {
-  if (cursor !== undefined) return { queue, cursor };
-  const next = queues[queues.indexOf(queue) + 1];
-  return next && { queue: next };
-}
-
-function sendLines(reply: FastifyReply, query: Query, options: QueueRoutesOptions): FastifyReply {
-  if (query.has("limit") || query.has("cursor")) {
+function sendLines(
+  reply: FastifyReply,
+  query: Query,
+  selection: Selection,
+  options: QueueRoutesOptions,
+): FastifyReply {
+  if (pageNames.some((name) => query.has(name))) {
     throw refusal("limit, cursor", `are not for ${linesType}: it is one stream`);
   }
-  const lines = jsonLines(query.queues(listedQueues), options);
+  const lines = jsonLines(selection, options);
   return reply.header("Content-Type", linesType).send(Readable.from(lines));
 }
 
 async function* jsonLines(
-  queues: readonly MessageQueue[],
-  { store, looking, emptyAddress }: QueueRoutesOptions,
+  selection: Selection,
+  { store, looking, selecting, emptyAddress }: QueueRoutesOptions,
 ): AsyncGenerator<string, void, void> {
-  const messages = listMessages(looking, queues);
+  const { queues: _, ...parts } = selection;
+  const isWholeQueues = Object.keys(parts).length === 0;
+  const pages: AsyncGenerator<ListedMessage | readonly ListedMessage[], void, void> = isWholeQueues
+    ? listMessages(looking, queuesToRead(selection))
+    : selectMessages(selecting, selection);
   for (;;) {
-    const next = await whileReachable(store, () => messages.next());
+    const next = await whileReachable(store, () => pages.next());
     if (next.done === true) return;
-    yield postqueueJsonLine(next.value, emptyAddress);
+    const lines = [next.value].flat().map((message) => postqueueJsonLine(message, emptyAddress));
+    yield lines.join("");
   }
 }
 
