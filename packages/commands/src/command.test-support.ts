@@ -19,6 +19,8 @@ export type RunOptions = {
   readonly env?: Readonly<Record<string, string>>;
   readonly uid?: number;
   readonly isTerminal?: boolean;
+  /** Gets the parts that are printed one after the other, which are then not kept. */
+  readonly onPart?: (part: Uint8Array) => void;
 };
 
 export function commandRunner(place: {
@@ -38,18 +40,21 @@ export function commandRunner(place: {
     POSTMQ_MYHOSTNAME: "mail.example.com",
   };
   const run = async (args: readonly string[], options: RunOptions = {}): Promise<Ran> => {
-    let out = "";
+    const printed: Uint8Array[] = [];
+    const keep = (part: Uint8Array): void => void printed.push(part);
     let err = "";
     const code = await runCommand({
       args,
       env: { ...base, ...options.env },
       input: inputOf(options.input ?? ""),
       isTerminal: options.isTerminal ?? false,
-      print: (text) => void (out += text),
+      isErrorTerminal: false,
+      print: (text) => void printed.push(Buffer.from(text)),
+      stream: async (part) => (options.onPart ?? keep)(Buffer.from(part)),
       complain: (text) => void (err += text),
       user: { uid: options.uid ?? 1234, name: "alice" },
     });
-    return { code, out, err };
+    return { code, out: Buffer.concat(printed).toString(), err };
   };
   return { directory, dropDirectory, run, [Symbol.dispose]: () => stack.dispose() };
 }

@@ -10,7 +10,11 @@ export type CommandContext = {
   readonly input: AsyncIterable<Buffer>;
   /** Standard output is a terminal. */
   readonly isTerminal: boolean;
+  /** Standard error is one: somebody may watch the progress. */
+  readonly isErrorTerminal: boolean;
   readonly print: (text: string) => void;
+  /** Prints, and waits while whoever reads is slow: for what may be long, or is no text. */
+  readonly stream: (part: string | Uint8Array) => Promise<void>;
   /** Writes to standard error. */
   readonly complain: (text: string) => void;
   readonly user: User;

@@ -113,8 +113,8 @@ describe("the commands that list", () => {
       };
       const mailq = await run(program, ["mailq"], { env });
       assert.equal(mailq.stdout, "Mail queue is empty\n", mailq.stderr);
-      const unknown = await run(program, ["nosuchverb"], { env });
+      const unknown = await run(program, ["nosuch\u001B[2Jverb"], { env });
       assert.equal(unknown.code, 64);
-      assert.match(unknown.stderr, /unknown verb nosuchverb\nusage: postmq/);
+      assert.match(unknown.stderr, /unknown verb nosuch\?\[2Jverb\nusage: postmq/);
     }));
 });

@@ -1,25 +1,20 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 
-import type { Fence, Scheduling, Store } from "@postmq/queue-store";
-import { startRedis, withStore } from "@postmq/testing";
+import type { Fence, Scheduling } from "@postmq/queue-store";
+import { startRedis } from "@postmq/testing";
 import type { RedisServer } from "@postmq/testing";
 import type { QueueId } from "@postmq/vocabulary";
 
 import { commandRunner } from "./command.test-support.ts";
-import type { Runner } from "./command.test-support.ts";
+import { lead, withQueueAt } from "./queue.test-support.ts";
+import type { QueueUnderTest } from "./queue.test-support.ts";
 
 const done = { code: 0, out: "", err: "" };
 const usage =
   "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site\n";
 
-type Under = {
-  readonly store: Store;
-  readonly command: Runner;
-  readonly scheduling: Scheduling;
-  readonly fence: Fence;
-};
+type Under = QueueUnderTest & { readonly scheduling: Scheduling; readonly fence: Fence };
 
 describe("the commands that flush", () => {
   let redis: RedisServer;
@@ -28,20 +23,8 @@ describe("the commands that flush", () => {
   });
   after(() => redis[Symbol.asyncDispose]());
 
-  const withQueue = (test: (under: Under) => Promise<void>) => {
-    const instanceName = `test-${randomBytes(8).toString("hex")}`;
-    return withStore(
-      async ({ store }) => {
-        using command = commandRunner({ redisUrl: redis.url, instanceName });
-        const fence = await store.leadership().acquire();
-        assert.ok(fence !== undefined);
-        const scheduling = store.scheduling();
-        await scheduling.startEvents();
-        await test({ store, command, scheduling, fence });
-      },
-      { redis, store: { instanceName } },
-    );
-  };
+  const withQueue = (test: (under: Under) => Promise<void>) =>
+    withQueueAt(redis, async (under) => test({ ...under, ...(await lead(under.store)) }));
 
   it("postqueue -f and sendmail -q ask for everything to be tried, and lift all throttles", () =>
     withQueue(async ({ command, scheduling }) => {
@@ -56,25 +39,25 @@ describe("the commands that flush", () => {
 
   it("postqueue -i brings one deferred message back, and says nothing of one that it does not find", () =>
     withQueue(async (under) => {
-      const { store, command } = under;
+      const { command, queueOf } = under;
       const wanted = await deferred(under, "a@one.example");
       const other = await deferred(under, "a@one.example");
       assert.deepEqual(await command.run(["postqueue", "-i", wanted]), done);
-      assert.equal(await queueOf(store, wanted), "incoming");
-      assert.equal(await queueOf(store, other), "deferred");
+      assert.equal(await queueOf(wanted), "incoming");
+      assert.equal(await queueOf(other), "deferred");
       assert.deepEqual(await command.run(["postqueue", "-i", wanted]), done);
       assert.deepEqual(await command.run(["postqueue", "-i", "4F9D195432C"]), done);
     }));
 
   it("postqueue -s brings a site's deferred mail back, if fast_flush_domains has the site", () =>
     withQueue(async (under) => {
-      const { store, command } = under;
+      const { command, queueOf } = under;
       const env = { POSTMQ_RELAY_DOMAINS: "one.example" };
       const wanted = await deferred(under, "a@Sub.One.example");
       const other = await deferred(under, "a@one.example");
       assert.deepEqual(await command.run(["postqueue", "-s", "SUB.one.example"], { env }), done);
-      assert.equal(await queueOf(store, wanted), "incoming");
-      assert.equal(await queueOf(store, other), "deferred");
+      assert.equal(await queueOf(wanted), "incoming");
+      assert.equal(await queueOf(other), "deferred");
       assert.deepEqual(await command.run(["postqueue", "-s", "two.example"], { env }), {
         code: 69,
         out: "",
@@ -83,12 +66,12 @@ describe("the commands that flush", () => {
     }));
 
   it("S37 leave mail on hold where it is", () =>
-    withQueue(async ({ store, command }) => {
+    withQueue(async ({ command, keep, queueOf }) => {
       const env = { POSTMQ_FAST_FLUSH_DOMAINS: "one.example" };
-      const id = await stored(store, "a@one.example", "hold");
+      const id = await keep({ to: "a@one.example", queue: "hold" });
       for (const args of [["-f"], ["-i", id], ["-s", "one.example"]]) {
         assert.deepEqual(await command.run(["postqueue", ...args], { env }), done);
-        assert.equal(await queueOf(store, id), "hold");
+        assert.equal(await queueOf(id), "hold");
       }
     }));
 
@@ -143,23 +126,12 @@ describe("the commands that flush", () => {
   });
 });
 
-async function queueOf(store: Store, id: QueueId): Promise<string | undefined> {
-  return (await store.looking().message(id))?.queue;
-}
-
-async function stored(store: Store, address: string, queue: "incoming" | "hold"): Promise<QueueId> {
-  const intake = store.intake();
-  const id = intake.newId();
-  const writer = intake.openContent(id);
-  const envelope = { sender: "a@example.com", origin: "smtp" } as const;
-  const content = await writer.finish();
-  await intake.commit({ id, queue, envelope, recipients: [{ address }], content });
-  return id;
-}
-
 /** A message that waits in deferred for an hour. */
-async function deferred({ store, scheduling, fence }: Under, address: string): Promise<QueueId> {
-  const id = await stored(store, address, "incoming");
+async function deferred(
+  { store, scheduling, fence, keep, queueOf }: Under,
+  to: string,
+): Promise<QueueId> {
+  const id = await keep({ to });
   const wanted = { fence, from: "incoming", maxMessages: 9, maxRecipients: 9 } as const;
   const imported = await scheduling.importMessages(wanted);
   const dueMs = store.clock.nowMs() + 3_600_000;
@@ -169,6 +141,6 @@ async function deferred({ store, scheduling, fence }: Under, address: string): P
       return { id: each, generation, action: "defer", dueMs, countAttempt: true } as const;
     }),
   );
-  assert.equal(await queueOf(store, id), "deferred");
+  assert.equal(await queueOf(id), "deferred");
   return id;
 }

@@ -3,14 +3,19 @@
  *
  * Source: DESIGN §7.
  */
+import { once } from "node:events";
 import { fstatSync } from "node:fs";
 import { userInfo } from "node:os";
 
 import { exitCodes } from "@postmq/vocabulary";
 
+import { CommandFailure } from "./command.ts";
 import { runCommand } from "./run-command.ts";
+import { shownLines } from "./shown-text.ts";
 
-const isSupervisor = process.argv.slice(2, 4).includes("start");
+const verbs = process.argv.slice(2, 4);
+const isSupervisor = verbs.includes("start");
+const isBackup = verbs.includes("export");
 let isStdoutGone = false;
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -20,9 +25,12 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     isStdoutGone = true;
     return;
   }
-  // Whoever read the listing has seen enough (`mailq | head`).
-  process.exit(error.code === "EPIPE" ? 0 : 74);
+  // Whoever read the listing has seen enough (`mailq | head`); of a backup nobody has.
+  process.exit(error.code === "EPIPE" && !isBackup ? exitCodes.ok : exitCodes.ioErr);
 });
+
+// Whoever watched is gone (`postsuper -d - 2>&1 | head`): what was asked for is done to its end, and noted.
+process.stderr.on("error", () => undefined);
 
 try {
   const exitCode = await runCommand({
@@ -30,10 +38,16 @@ try {
     env: process.env,
     input: standardInput(),
     isTerminal: process.stdout.isTTY,
+    isErrorTerminal: process.stderr.isTTY,
     print: (text) => process.stdout.write(text),
-    complain: (text) => process.stderr.write(text),
+    stream: async (part) => {
+      if (!process.stdout.write(part)) await once(process.stdout, "drain");
+    },
+    complain: (text) => process.stderr.write(shownLines(text)),
     user: currentUser(),
   });
+  // A service manager that ends the system does not wait for whoever watches it.
+  if (!isSupervisor) await Promise.all([taken(process.stdout), taken(process.stderr)]);
   // What is still open (a connection that waits for Redis) must not keep a command from ending.
   process.exit(exitCode);
 } catch (error) {
@@ -42,9 +56,19 @@ try {
   process.exit(exitCodes.software);
 }
 
+/** Whoever reads it slowly has all of it: what waits in this process ends with it. */
+async function taken(stream: NodeJS.WriteStream): Promise<void> {
+  if (stream.writableLength === 0) return;
+  await new Promise<void>((resolve) => {
+    stream.write("", () => resolve());
+  });
+}
+
 /** Opened when it is read: most commands never do. To Node a directory looks empty; it is no message. */
 async function* standardInput(): AsyncGenerator<Buffer, void, void> {
-  if (fstatSync(0).isDirectory()) throw new Error("it is a directory");
+  if (fstatSync(0).isDirectory()) {
+    throw new CommandFailure(exitCodes.ioErr, "standard input is a directory");
+  }
   for await (const chunk of process.stdin) yield chunk;
 }
 

@@ -50,7 +50,7 @@ async function open(parameters: Parameters, options: OpenOptions): Promise<Store
 }
 
 /** redis_url, or the socket of the Redis that `npm start` runs on this data directory. Source: DESIGN §7. */
-function redisUrl(parameters: Parameters): string {
+export function redisUrl(parameters: Parameters): string {
   if (parameters.redis_url !== "") return parameters.redis_url;
   return `unix://${ownRedisSocket(parameters.data_directory)}`;
 }

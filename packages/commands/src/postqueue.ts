@@ -10,9 +10,11 @@ import { exitCodes, isPostmqError } from "@postmq/vocabulary";
 import { CommandFailure } from "./command.ts";
 import type { CommandContext } from "./command.ts";
 import { flush } from "./flush.ts";
-import { getopt, lastValue } from "./getopt.ts";
+import { lastValue } from "./getopt.ts";
 import { withQueue } from "./open-queue.ts";
 import { readParameters } from "./read-parameters.ts";
+import { streamTexts } from "./stream-texts.ts";
+import { toolOptions } from "./tool-options.ts";
 import { assertAllowed } from "./user-access.ts";
 
 const usageText =
@@ -22,7 +24,8 @@ const openWithinMs = 3_000;
 export type ListingForm = "text" | "json";
 
 export async function postqueue(context: CommandContext): Promise<number> {
-  const given = getoptOrUsage(context.args);
+  const usage = { text: usageText, exitCode: exitCodes.usage };
+  const given = toolOptions(context, "c:fi:jps:v", usage);
   const asked = given.options.filter(({ letter }) => !"cv".includes(letter));
   const [action, ...others] = asked;
   if (action === undefined || others.length > 0 || given.operands.length > 0) {
@@ -31,11 +34,11 @@ export async function postqueue(context: CommandContext): Promise<number> {
   const config = lastValue(given, "c");
   switch (action.letter) {
     case "f":
-      return await flush(context, { what: "all" }, config);
+      return await flush(context, { what: "all" }, { config });
     case "i":
-      return await flush(context, { what: "message", id: action.value }, config);
+      return await flush(context, { what: "message", id: action.value }, { config });
     case "s":
-      return await flush(context, { what: "site", site: action.value }, config);
+      return await flush(context, { what: "site", site: action.value }, { config });
     default:
       return await printQueue(context, action.letter === "p" ? "text" : "json", config);
   }
@@ -62,7 +65,7 @@ export async function printQueue(
   try {
     await withQueue(parameters, { command: "postqueue", withinMs: openWithinMs }, async (store) => {
       const texts = listing(store, form, parameters.empty_address_recipient);
-      await whileReachable(store, () => printAll(texts, context.print));
+      await whileReachable(store, () => streamTexts(texts, context.stream));
     });
     return exitCodes.ok;
   } catch (error) {
@@ -79,20 +82,4 @@ function listing(store: Store, form: ListingForm, emptyAddress: string): AsyncIt
 
 async function* jsonLines(messages: AsyncIterable<ListedMessage>, emptyAddress: string) {
   for await (const message of messages) yield postqueueJsonLine(message, emptyAddress);
-}
-
-async function printAll(
-  texts: AsyncIterable<string>,
-  print: (text: string) => void,
-): Promise<void> {
-  for await (const text of texts) print(text);
-}
-
-function getoptOrUsage(args: readonly string[]) {
-  try {
-    return getopt(args, "c:fi:jps:v");
-  } catch (error) {
-    if (!(error instanceof CommandFailure)) throw error;
-    throw new CommandFailure(exitCodes.usage, `${error.message}\n${usageText}`, error);
-  }
 }

@@ -11,15 +11,36 @@ import type { Command, CommandContext } from "./command.ts";
 import { withInstance } from "./instance-option.ts";
 
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  aside: async () => (await import("./aside.ts")).aside,
+  export: async () => (await import("./export.ts")).exportQueue,
+  import: async () => (await import("./import.ts")).importQueue,
+  run: async () => (await import("./run-instance.ts")).run,
   sendmail: async () => (await import("./sendmail/sendmail.ts")).sendmail,
   mailq: async () => (await import("./sendmail/sendmail.ts")).sendmail,
+  postcat: async () => (await import("./postcat.ts")).postcat,
+  postconf: async () => (await import("./postconf.ts")).postconf,
   postqueue: async () => (await import("./postqueue.ts")).postqueue,
+  postsuper: async () => (await import("./postsuper.ts")).postsuper,
+  list: async () => (await import("./list-verb.ts")).list,
+  ...actVerbs(),
   qshape: async () => (await import("./qshape.ts")).qshape,
+  check: async () => (await import("./check.ts")).check,
+  events: async () => (await import("./events.ts")).events,
+  status: async () => (await import("./start/status.ts")).status,
+  stop: async () => (await import("./start/stop.ts")).stop,
   start: async () => {
     const { start } = await import("./start/start.ts");
     return ({ args }) => start(args);
   },
 };
+
+/** hold, release, delete … Nothing is imported until one runs, so their names stand here and not in the store. */
+function actVerbs(): Readonly<Record<string, () => Promise<Command>>> {
+  const acts = ["delete", "expire", "hold", "release", "requeue", "retry"] as const;
+  return Object.fromEntries(
+    acts.map((act) => [act, async () => (await import("./act-verbs.ts")).actVerb(act)]),
+  );
+}
 
 const verbs = Object.keys(commands).toSorted().join(", ");
 const usageText = `usage: postmq <verb> [argument]...\nverbs: ${verbs}\n`;
@@ -62,6 +83,10 @@ function exitCodeOf(code: ErrorCode): number {
       return exitCodes.usage;
     case "PMQ_CONFIG_INVALID":
       return exitCodes.config;
+    case "PMQ_EXPORT_FILE":
+      return exitCodes.cantCreate;
+    case "PMQ_IMPORT_PLACE":
+      return exitCodes.tempFail;
     case "PMQ_MESSAGE_REFUSED":
     case "PMQ_MESSAGE_UNREADABLE":
       return exitCodes.dataErr;

@@ -13,6 +13,8 @@ import type { NotifyCondition } from "@postmq/vocabulary";
 import { CommandFailure } from "../command.ts";
 import { getopt, lastValue } from "../getopt.ts";
 import type { GivenArguments } from "../getopt.ts";
+import { parseQueueRun } from "./queue-run-arguments.ts";
+import type { QueueRun } from "./queue-run-arguments.ts";
 
 export type Submission = {
   /** Empty: the null sender. */
@@ -31,7 +33,7 @@ export type Submission = {
   readonly dotEndsInput: boolean;
 };
 
-/** flush: one run of the queue now (-q). */
+/** flush: a run of the queue (-q). */
 type Mode = "submit" | "list" | "flush";
 
 export type SendmailRequest = {
@@ -41,6 +43,8 @@ export type SendmailRequest = {
   /** -oQ: another queue system. */
   readonly instance?: string;
   readonly submission: Submission;
+  /** What to run, when the mode is flush. */
+  readonly run: QueueRun;
 };
 
 const letters = "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:r:q::tvx";
@@ -62,8 +66,8 @@ export function parseSendmailArguments(invocation: Invocation): SendmailRequest 
   const given = getopt(invocation.args, letters, (word, next) =>
     replaceOldVerp(word, next, invocation.warn),
   );
-  refuseUnsupported(given);
   const mode = modeOf(given, invocation.isMailq);
+  refuseUnsupported(given, mode);
   refuseRecipients(given, mode);
   const config = lastValue(given, "C");
   const instance = valuesOf(given, "o").findLast((value) => value.startsWith("Q"));
@@ -72,6 +76,7 @@ export function parseSendmailArguments(invocation: Invocation): SendmailRequest 
     ...(config === undefined ? {} : { config }),
     ...(instance === undefined ? {} : { instance: instance.slice(1) }),
     submission: submissionOf(given, invocation),
+    run: parseQueueRun(mode === "flush" ? valuesOf(given, "q") : [], has(given, "v")),
   };
 }
 
@@ -115,12 +120,13 @@ function submissionOf(given: GivenArguments, invocation: Invocation): Submission
   };
 }
 
-function refuseUnsupported(given: GivenArguments): void {
+function refuseUnsupported(given: GivenArguments, mode: Mode): void {
   for (const { letter, value } of given.options) {
     const isUnsupported =
       (letter === "b" && value !== "m" && value !== "p") ||
-      (letter === "q" && value !== "") ||
-      ["I", "v"].includes(letter);
+      (letter === "q" && value !== "" && mode !== "flush") ||
+      (letter === "v" && mode === "submit") ||
+      letter === "I";
     if (isUnsupported) throw usage(`-${letter}${value} is not supported by this version`);
   }
 }

@@ -37,7 +37,7 @@ export async function sendmail(context: CommandContext): Promise<number> {
     case "list":
       return await list(inPlace, request.config);
     case "flush":
-      return await flushAll(inPlace, request.config);
+      return await runQueue(inPlace, request);
     case "submit":
       return await enqueue(inPlace, request);
   }
@@ -48,9 +48,9 @@ async function list(context: CommandContext, config: string | undefined): Promis
   return await printQueue(context, "text", config);
 }
 
-async function flushAll(context: CommandContext, config: string | undefined): Promise<number> {
-  const { flush } = await import("../flush.ts");
-  return await flush(context, { what: "all" }, config);
+async function runQueue(context: CommandContext, request: SendmailRequest): Promise<number> {
+  const queueRun = await import("./queue-run.ts");
+  return await queueRun.runQueue(context, request);
 }
 
 async function enqueue(context: CommandContext, request: SendmailRequest): Promise<number> {

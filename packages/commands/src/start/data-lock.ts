@@ -1,14 +1,14 @@
 /**
- * One `npm start` at a time on one data directory.
- *
- * Node has no flock, but SQLite takes real file locks: a connection with an exclusive transaction open holds one
- * on `data_directory/start.lock`. The kernel frees it when the process ends, by kill -9 too, so no stale lock is
- * ever left to judge. The file stays empty, since nothing is written in the transaction.
+ * One `npm start` at a time on one data directory: a lock on `data_directory/start.lock` (file-lock.ts), and beside it who
+ * holds it.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { DatabaseSync } from "node:sqlite";
 import { PostmqError } from "@postmq/vocabulary";
+import { isFileLocked, lockFile } from "../file-lock.ts";
+
+const lockName = "start.lock";
+const pidName = "start.pid";
 
 /** Held until disposed of, or until the process ends. */
 export type DataLock = { readonly release: () => void };
@@ -20,37 +20,41 @@ export type DataLock = { readonly release: () => void };
  */
 export function lockDataDirectory(dataDirectory: string): DataLock {
   mkdirSync(dataDirectory, { recursive: true });
-  const pidFile = join(dataDirectory, "start.pid");
-  const database = new DatabaseSync(join(dataDirectory, "start.lock"), { timeout: 0 });
-  try {
-    database.exec("BEGIN EXCLUSIVE");
-  } catch (error) {
-    database.close();
-    if (!isLocked(error)) throw error;
+  const pidFile = join(dataDirectory, pidName);
+  const lock = lockFile(join(dataDirectory, lockName));
+  if (lock === undefined) {
     throw new PostmqError(
       "PMQ_ALREADY_RUNNING",
       `already running${holder(pidFile)} on ${dataDirectory}`,
-      {
-        facts: { dataDirectory },
-        cause: error,
-      },
+      { facts: { dataDirectory } },
     );
   }
   writeFileSync(pidFile, `${process.pid}\n`);
-  return { release: () => database.close() };
+  return { release: () => lock[Symbol.dispose]() };
 }
 
-function isLocked(error: unknown): boolean {
-  const sqliteBusy = 5;
-  return error instanceof Error && "errcode" in error && error.errcode === sqliteBusy;
+/**
+ * The process that holds the lock of a data directory.
+ *
+ * @returns undefined: nobody does; NaN: somebody who has not yet said who it is
+ */
+export function lockHolder(dataDirectory: string): number | undefined {
+  if (!isFileLocked(join(dataDirectory, lockName))) return undefined;
+  return readPid(join(dataDirectory, pidName));
+}
+
+function readPid(pidFile: string): number {
+  try {
+    const text = readFileSync(pidFile, "utf8").trim();
+    return /^[1-9]\d*$/.test(text) ? Number(text) : Number.NaN;
+  } catch {
+    // The holder has not written it yet.
+    return Number.NaN;
+  }
 }
 
 /** Who holds the lock, for people; the file may lag behind the lock for a moment. */
 function holder(pidFile: string): string {
-  try {
-    return ` as process ${readFileSync(pidFile, "utf8").trim()}`;
-  } catch {
-    // The holder has not written it yet.
-    return "";
-  }
+  const pid = readPid(pidFile);
+  return Number.isNaN(pid) ? "" : ` as process ${pid}`;
 }

@@ -15,6 +15,8 @@ export type KeptProcessOptions = {
   readonly name: string;
   readonly clock: Clock;
   readonly spawn: () => ChildProcess;
+  /** Told of each run that has begun. */
+  readonly onStart?: () => void;
   /** Told of each end that nobody asked for. @returns whether to start it again. */
   readonly onDeath: (death: Death) => boolean;
   /** What the child sent over its IPC channel, if it has one. */
@@ -47,6 +49,11 @@ export class KeptProcess {
     return this.#options.name;
   }
 
+  /** Of the present run; undefined between two. */
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
   start(): void {
     this.#timer = undefined;
     this.#startedMs = this.#options.clock.nowMs();
@@ -57,6 +64,7 @@ export class KeptProcess {
       this.#ended(child, signal === null ? `exit status ${status}` : `killed by ${signal}`);
     });
     child.on("message", (message) => this.#options.onMessage?.(message));
+    this.#options.onStart?.();
   }
 
   /** SIGTERM, and SIGKILL to one that outlives the grace. @returns whether it ended by itself. */

@@ -72,6 +72,9 @@ export function ownRedisArguments(place: OwnRedisPlace): readonly string[] {
     // seconds under load.
     "auto-aof-rewrite-min-size": "256mb",
     save: "",
+    // Records as one block each: a third of the memory. Source: docs/decisions/006-acts-at-scale.md.
+    "hash-max-listpack-value": "1024",
+    "hash-max-listpack-entries": "128",
     maxmemory: String(Math.floor(memoryBytes() / 2)),
     "maxmemory-policy": "noeviction",
   };
@@ -132,7 +135,56 @@ export function lastWordsOfRedis(place: OwnRedisPlace): string {
   }
 }
 
-/** @returns the first line of the answer; empty when it hung up or was silent; undefined: nobody listens. */
+/** Where Redis's log ends now: what it says from here on is of its next run. */
+export function endOfRedisLog(place: OwnRedisPlace): number {
+  return statSync(join(place.directory, logName), { throwIfNoEntry: false })?.size ?? 0;
+}
+
+/**
+ * Writes the append-only file anew if Redis found it torn when it came up, as a power cut leaves it.
+ *
+ * Redis forgets the half of a script that was written last, but leaves it in the file, before what it writes next: the
+ * start after this one would carry it out, an outcome without its counts or an index that drifts (7.0.15 at least;
+ * mended in valkey-io/valkey#4342). The file that is written anew has only what Redis knows.
+ *
+ * @param logFrom what `endOfRedisLog` gave before it was started
+ * @returns undefined: nothing was torn; else whether the file was written anew
+ */
+export async function mendTornFile(
+  place: OwnRedisPlace,
+  logFrom: number,
+  signal: AbortSignal,
+): Promise<"mended" | "failed" | undefined> {
+  if (!/aof-load-truncated is enabled|incomplete MULTI\/EXEC/.test(logSince(place, logFrom))) {
+    return undefined;
+  }
+  // It refuses while it does so already, or saves a snapshot: then that is waited for.
+  for (;;) {
+    const answer = (await askRedis(place.socketPath, "BGREWRITEAOF")) ?? "";
+    if (answer.startsWith("+")) break;
+    if (!answer.includes("in progress")) return "failed";
+    await pause(20, undefined, { signal });
+  }
+  for (;;) {
+    const info = (await askRedis(place.socketPath, "INFO persistence")) ?? "";
+    if (/aof_rewrite_in_progress:0/.test(info) && /aof_rewrite_scheduled:0/.test(info)) {
+      return /aof_last_bgrewrite_status:ok/.test(info) ? "mended" : "failed";
+    }
+    if (info === "") return "failed";
+    await pause(20, undefined, { signal });
+  }
+}
+
+function logSince(place: OwnRedisPlace, from: number): string {
+  try {
+    return readFileSync(join(place.directory, logName)).subarray(from).toString("latin1");
+  } catch {
+    // It died before it opened its log.
+    return "";
+  }
+}
+
+/** @returns the answer, of one line or a text of many; empty when it hung up or was silent; undefined: nobody listens. */
 function askRedis(socketPath: string, command: string): Promise<string | undefined> {
   return new Promise((resolve) => {
     const socket = createConnection(socketPath);
@@ -149,11 +201,21 @@ function askRedis(socketPath: string, command: string): Promise<string | undefin
     });
     socket.on("data", (bytes) => {
       answer += bytes.toString("latin1");
-      const end = answer.indexOf("\r\n");
-      if (end >= 0) settle(answer.slice(0, end));
+      const whole = wholeAnswer(answer);
+      if (whole !== undefined) settle(whole);
     });
     socket.on("end", () => settle(""));
     // Nobody listens, or the file is a leftover: both mean that no Redis is there.
     socket.on("error", () => settle(isConnected ? "" : undefined));
   });
+}
+
+/** Source: Redis serialization protocol, simple and bulk strings. */
+function wholeAnswer(answer: string): string | undefined {
+  const end = answer.indexOf("\r\n");
+  if (end < 0) return undefined;
+  const [, length] = /^\$(\d+)$/.exec(answer.slice(0, end)) ?? [];
+  if (length === undefined) return answer.slice(0, end);
+  const text = answer.slice(end + 2, end + 2 + Number(length));
+  return text.length === Number(length) ? text : undefined;
 }

@@ -27,6 +27,7 @@ import {
 import { withSettings } from "./child-environment.ts";
 import { lockDataDirectory } from "./data-lock.ts";
 import { parseScale, planProcesses, type Scale } from "./service-plan.ts";
+import { writeStartStatus } from "./start-status.ts";
 import { drainGraceMs, Supervisor } from "./supervisor.ts";
 
 const usageText = `usage: postmq start [--scale service=copies]…
@@ -84,6 +85,7 @@ async function startScaled(scale: Scale): Promise<number> {
     clock: systemClock,
     say: (line) => process.stdout.write(`${line}\n`),
     warn: warning(configuration),
+    onChange: (processes) => writeStartStatus(configuration.dataDirectory, processes),
   });
   const end = (): void => supervisor.end();
   const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;

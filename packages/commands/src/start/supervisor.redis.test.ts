@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
+import { run } from "@postmq/testing";
 import { systemClock } from "@postmq/vocabulary";
 import { endLeftRedis, prepareOwnRedis, spawnOwnRedis, untilRedisAnswers } from "./own-redis.ts";
 import { parseScale, planProcesses } from "./service-plan.ts";
@@ -183,6 +184,35 @@ describe("Supervisor", () => {
     supervisor.end();
     assert.equal(await status, 0);
     assert.equal(await endLeftRedis(place, 1_000), false);
+  });
+
+  it("has Redis write its append-only file anew when a power cut tore it within a script", async (test) => {
+    const { supervisor, lines, warnings, directory } = supervise(test);
+    const place = prepareOwnRedis(directory);
+    const cli = async (...args: readonly string[]) =>
+      (await run("redis-cli", ["-s", place.socketPath, ...args])).stdout.trim();
+    spawnOwnRedis(place);
+    await untilRedisAnswers(place, AbortSignal.timeout(10_000));
+    await cli("SET", "whole", "1");
+    await cli("EVAL", "for i = 1, 3 do redis.call('SET', 'half' .. i, i) end", "0");
+    await endLeftRedis(place, 10_000);
+    const [file = ""] = globSync(join(place.directory, "appendonlydir", "*.incr.aof"));
+    // In the middle of the script's last command.
+    truncateSync(file, readFileSync(file).lastIndexOf("half3"));
+    const status = supervisor.run();
+    await until(() => lines.includes("ready"), "ready");
+    assert.deepEqual(warnings, [
+      "Redis found its append-only file torn at the end, and wrote it anew",
+    ]);
+    assert.equal(await cli("SET", "later", "1"), "OK");
+    supervisor.end();
+    assert.equal(await status, 0);
+    // The second start is the one that would carry out half of the script.
+    spawnOwnRedis(place);
+    await untilRedisAnswers(place, AbortSignal.timeout(10_000));
+    const keys = (await cli("KEYS", "*")).split("\n");
+    assert.equal(await endLeftRedis(place, 10_000), true);
+    assert.deepEqual(keys.toSorted(), ["later", "whole"]);
   });
 });
 

@@ -15,13 +15,16 @@ import { withSettings } from "./child-environment.ts";
 import { KeptProcess, type Death } from "./kept-process.ts";
 import {
   endLeftRedis,
+  endOfRedisLog,
   lastWordsOfRedis,
+  mendTornFile,
   prepareOwnRedis,
   spawnOwnRedis,
   untilRedisAnswers,
   type OwnRedisPlace,
 } from "./own-redis.ts";
 import type { PlannedProcess } from "./service-plan.ts";
+import type { ProcessState } from "./start-status.ts";
 
 /** How long services may drain before they are killed, and then Redis may write. Source: P10. */
 export const drainGraceMs = 30_000;
@@ -41,16 +44,22 @@ export type SupervisorOptions = {
   readonly say: (line: string) => void;
   /** A line for the log. */
   readonly warn: (text: string) => void;
+  /** Told how the processes stand, whenever that has changed. */
+  readonly onChange?: (processes: readonly ProcessState[]) => void;
 };
 
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #ending = new AbortController();
+  /** Those that were never ready. */
   readonly #notReady = new Set<string>();
+  /** Those whose present run is. */
+  readonly #ready = new Set<string>();
   #redis: KeptProcess | undefined;
   #services: readonly KeptProcess[] = [];
   #exitStatus: number = exitCodes.ok;
   #wasReady = false;
+  #hasRedisAnswered = false;
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
@@ -82,24 +91,52 @@ export class Supervisor {
     if (await endLeftRedis(place, this.#options.graceMs)) {
       this.#options.warn("ended a Redis that an earlier start had left running");
     }
-    let hasAnswered = false;
+    let mended = Promise.resolve();
     this.#redis = new KeptProcess({
       name: "redis",
       clock: this.#options.clock,
-      spawn: () => spawnOwnRedis(place),
-      onDeath: (death) => this.#redisDied(death, place, hasAnswered),
+      spawn: () => {
+        const logFrom = endOfRedisLog(place);
+        const redis = spawnOwnRedis(place);
+        mended = this.#mendRedis(place, logFrom, redis);
+        return redis;
+      },
+      onStart: () => this.#changed(),
+      onDeath: (death) => this.#redisDied(death, place),
     });
     this.#redis.start();
     await untilRedisAnswers(place, this.#ending.signal).catch((error: unknown) => {
       if (!this.#ending.signal.aborted) throw error;
     });
-    hasAnswered = true;
+    this.#hasRedisAnswered = true;
+    await mended;
     return `unix://${place.socketPath}`;
   }
 
-  #redisDied(death: Death, place: OwnRedisPlace, hasAnswered: boolean): boolean {
+  /** Once it answers. Never rejects: a run that ends before has nothing to mend. */
+  async #mendRedis(place: OwnRedisPlace, logFrom: number, redis: ChildProcess): Promise<void> {
+    const ended = new AbortController();
+    redis.once("exit", () => ended.abort());
+    const signal = AbortSignal.any([ended.signal, this.#ending.signal]);
+    try {
+      await untilRedisAnswers(place, signal);
+      const outcome = await mendTornFile(place, logFrom, signal);
+      if (outcome === "mended") {
+        this.#options.warn("Redis found its append-only file torn at the end, and wrote it anew");
+      } else if (outcome === "failed") {
+        this.#options.warn(
+          "Redis found its append-only file torn at the end, and can't write it anew: do BGREWRITEAOF before it ends",
+        );
+      }
+    } catch (error) {
+      if (!signal.aborted) throw error;
+    }
+  }
+
+  #redisDied(death: Death, place: OwnRedisPlace): boolean {
     this.#warnOfDeath(death);
-    if (hasAnswered) return true;
+    this.#changed();
+    if (this.#hasRedisAnswered) return true;
     this.#options.warn(`Redis did not come up:\n${lastWordsOfRedis(place)}`);
     this.#fail(exitCodes.unavailable);
     return false;
@@ -121,6 +158,7 @@ export class Supervisor {
       name: planned.name,
       clock,
       spawn: () => forkService(entryOf(planned.service), childEnv),
+      onStart: () => this.#changed(),
       onDeath: (death) => this.#serviceDied(death),
       onMessage: (message) => this.#heard(planned, message),
     });
@@ -128,6 +166,8 @@ export class Supervisor {
 
   #serviceDied(death: Death): boolean {
     this.#warnOfDeath(death);
+    this.#ready.delete(death.name);
+    this.#changed();
     if (this.#wasReady || death.exitStatus !== exitCodes.config) return true;
     this.#fail(exitCodes.config);
     return false;
@@ -141,9 +181,21 @@ export class Supervisor {
       return;
     }
     this.#notReady.delete(planned.name);
+    this.#ready.add(planned.name);
+    this.#changed();
     if (this.#wasReady || this.#notReady.size > 0) return;
     this.#wasReady = true;
     this.#options.say("ready");
+  }
+
+  #changed(): void {
+    const redis = this.#redis === undefined ? [] : [this.#redis];
+    const states = [...redis, ...this.#services].map(({ name, pid }) => ({
+      name,
+      pid,
+      isReady: name === "redis" ? this.#hasRedisAnswered : this.#ready.has(name),
+    }));
+    this.#options.onChange?.(states);
   }
 
   async #stopAll(): Promise<void> {
