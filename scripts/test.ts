@@ -1,5 +1,5 @@
 /**
- * `npm test`: every test that needs minutes at most; `-- --full` (`npm run test:full`) the long ones too.
+ * `npm test`: every test that needs minutes at most; `-- --full` (`npm run test:full`) the long ones too; `-- --long` these only.
  *
  * Tests beside the sources run first, several files at once; then those that run whole systems as processes, two
  * files at a time, since they mostly wait; the long ones one by one, so that each has the machine for itself. All of
@@ -30,7 +30,9 @@ type Counts = { readonly passed: number; readonly failed: number; readonly skipp
 const checkout = join(import.meta.dirname, "..");
 const none: Counts = { passed: 0, failed: 0, skipped: 0 };
 
-function phases(isFull: boolean, patterns: readonly string[]): readonly Phase[] {
+type Wanted = { readonly isQuick: boolean; readonly isLong: boolean };
+
+function phases({ isQuick, isLong }: Wanted, patterns: readonly string[]): readonly Phase[] {
   if (patterns.length > 0) {
     return [{ name: "chosen", files: find(patterns), filesAtOnce: 1, timeoutMs: 1_200_000 }];
   }
@@ -41,8 +43,7 @@ function phases(isFull: boolean, patterns: readonly string[]): readonly Phase[] 
     "services/*/src/**/*.test.ts",
     "scripts/**/*.test.ts",
   ];
-  const long = isFull ? find(["test/full/**/*.test.ts", "test/parity/**/*.test.ts"]) : [];
-  return [
+  const quick = [
     {
       name: "beside the sources",
       files: find([...beside, "test/*.test.ts"]),
@@ -55,8 +56,14 @@ function phases(isFull: boolean, patterns: readonly string[]): readonly Phase[] 
       filesAtOnce: 2,
       timeoutMs: 240_000,
     },
-    { name: "long", files: long, filesAtOnce: 1, timeoutMs: 1_200_000 },
   ];
+  const long = {
+    name: "long",
+    files: find(["test/full/**/*.test.ts", "test/parity/**/*.test.ts"]),
+    filesAtOnce: 1,
+    timeoutMs: 1_200_000,
+  };
+  return [...(isQuick ? quick : []), ...(isLong ? [long] : [])];
 }
 
 function find(patterns: readonly string[]): readonly string[] {
@@ -112,20 +119,27 @@ function readCounts(countsFile: string): Counts {
 
 async function main(): Promise<number> {
   const { values, positionals, tokens } = parseArgs({
-    options: { full: { type: "boolean", default: false } },
+    options: {
+      full: { type: "boolean", default: false },
+      long: { type: "boolean", default: false },
+    },
     allowPositionals: true,
     strict: false,
     tokens: true,
   });
   const options = tokens.flatMap((token) =>
-    token.kind === "option" && token.name !== "full"
+    token.kind === "option" && token.name !== "full" && token.name !== "long"
       ? [token.value === undefined ? token.rawName : `${token.rawName}=${token.value}`]
       : [],
   );
   const directory = mkdtempSync(join(tmpdir(), "pmq-"));
   let total = none;
   try {
-    for (const phase of phases(values.full === true, positionals)) {
+    const wanted = {
+      isQuick: values.long !== true,
+      isLong: values.long === true || values.full === true,
+    };
+    for (const phase of phases(wanted, positionals)) {
       if (phase.files.length === 0) continue;
       console.log(`\n== ${phase.name}: ${phase.files.length} files`);
       const counts = await run(phase, options, directory);

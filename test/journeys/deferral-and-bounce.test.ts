@@ -13,6 +13,15 @@ import {
 } from "@postmq/testing";
 import type { PostmqSystem } from "@postmq/testing";
 
+/** What `postmq events` tells of a message, by kind. */
+async function happened(system: PostmqSystem, id: string): Promise<readonly string[]> {
+  const { stdout } = await system.command("postmq", ["events", id]);
+  return stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "");
+}
+
 describe("mail that is not taken at once", () => {
   let sink: FakeSmtpServer;
   let system: PostmqSystem;
@@ -77,6 +86,12 @@ describe("mail that is not taken at once", () => {
     await waitFor(async () => (await system.command("mailq")).stdout === "Mail queue is empty\n");
     assert.match(system.logs, /status=deferred/);
     assert.match(system.logs, new RegExp(`${id}: removed`));
+    const told = await happened(system, id);
+    const attempt = ["queued", "claimed"];
+    const first = ["accepted", ...attempt, "deferred", "moved"];
+    // The recipient may have been refused more than once.
+    assert.deepEqual(told.slice(0, first.length), first);
+    assert.deepEqual(told.slice(-5), [...attempt, "dot-sent", "sent", "removed"]);
   });
 
   it("D28 goes back to its sender as an RFC 3464 report when it is refused for good", async () => {
@@ -84,7 +99,7 @@ describe("mail that is not taken at once", () => {
       from: "author@src.example.com",
       to: ["nobody@dest.example.com", "somebody@dest.example.com"],
     });
-    await sendMail(system.smtpPort, mail);
+    const reply = await sendMail(system.smtpPort, mail);
     const report = await waitFor(
       () => sink.accepted.find((message) => message.recipients.includes("author@src.example.com")),
       { timeoutMs: 15_000, describe: () => `a report\n${system.lastLines()}` },
@@ -103,6 +118,14 @@ describe("mail that is not taken at once", () => {
     assert.deepEqual(recipients.toSorted(), [
       "author@src.example.com",
       "somebody@dest.example.com",
+    ]);
+    const queueId = /queued as (\w+)/.exec(reply.text)?.[1] ?? "";
+    await waitFor(() => system.logs.includes(`${queueId}: removed`));
+    const told = await happened(system, queueId);
+    assert.deepEqual(told.slice(-4), ["report-owed", "claimed", "reported", "removed"]);
+    assert.deepEqual(told.filter((kind) => kind === "failed" || kind === "sent").toSorted(), [
+      "failed",
+      "sent",
     ]);
   });
 

@@ -69,6 +69,18 @@ describe("a first mail", () => {
       assert.equal(arrived.sender, mail.from);
       assert.deepEqual(bodyOf(arrived.content), bodyOf(mail.content));
     }
+    const told = await waitFor(async () => {
+      const { stdout } = await system.command("postmq", ["events", String(answer.body["id"])]);
+      return stdout.includes(" removed") && stdout;
+    });
+    const kinds = told
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.split(" ")[1] ?? "");
+    const delivery = ["queued", "claimed", "dot-sent", "sent", "removed"];
+    assert.deepEqual(kinds, ["accepted", "claimed", "cleaned", ...delivery]);
+    assert.match(told, /^\S+ accepted .*queue=maildrop, by=pickup,/);
+    assert.match(told, / sent .*to=<http-raw@dest\.example\.com>, dsn=2\.0\.0, relay=.*, \(250 /);
   });
 
   it("arrives when it is handed in by sendmail, with recipients as arguments and with -t", async () => {

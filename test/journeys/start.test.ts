@@ -135,6 +135,15 @@ describe("npm start", () => {
     assert.equal(start.isRunning, true);
   });
 
+  it("tells which services run, as which processes (postmq status)", async () => {
+    const { code, stdout } = await place.command("status");
+    assert.equal(code, 0);
+    assert.match(stdout, new RegExp(`^running as process ${start.pid} on .*\\n`));
+    const told = [...stdout.matchAll(/^\S+ +(\d+) {2}ready$/gm)].map(([, pid]) => Number(pid));
+    assert.deepEqual(told.toSorted(), [...childrenOf(start).keys()].toSorted());
+    assert.match(stdout, /^smtp-delivery\/2 /m);
+  });
+
   it("starts a service again that was killed, and mail goes on", async () => {
     const [victim = 0] = [...childrenOf(start)].find(([, path]) => path.includes("/smtpd/")) ?? [];
     const port = portOf(start, "smtpd");
@@ -147,14 +156,25 @@ describe("npm start", () => {
     await passMailOn();
   });
 
-  it("P10 drains and ends with 0 at SIGTERM, leaving no process behind", async () => {
+  it("P10 drains and ends with 0 at SIGTERM, leaving no process behind: postmq stop waits for it", async () => {
     const children = [...childrenOf(start)];
-    const { code } = await start.terminate();
-    assert.equal(code, 0, start.stdout);
+    const { code, stderr } = await place.command("stop");
+    assert.deepEqual({ code, stderr }, { code: 0, stderr: "" });
     assert.deepEqual(
       children.filter(([pid]) => isAlive(pid)),
       [],
     );
+    assert.equal((await start.exited).code, 0, start.stdout);
+  });
+
+  it("nothing runs any more: status and stop say so, exit 1, whatever an end left behind", async () => {
+    for (const command of ["status", "stop"]) {
+      const { code, stdout } = await place.command(command);
+      assert.equal(code, 1);
+      assert.match(stdout, /^not running on \//);
+    }
+    assert.equal((await place.command("stop", "--data-directory", "/nowhere")).code, 1);
+    assert.equal((await place.command("stop", "--now")).code, 64);
   });
 });
 

@@ -1,4 +1,6 @@
 /** The end of a run: every accepted recipient has its outcome, and nothing more is still to come. */
+import assert from "node:assert/strict";
+
 import { findBrokenInvariants, ledgerReader } from "@postmq/testing";
 import type { FakeSmtpServer, Ledger, LedgerReport, PostmqSystem } from "@postmq/testing";
 
@@ -28,4 +30,10 @@ export async function settleAccount(parts: {
   await waitUntilDrained(system.redis, timeoutMs);
   refresh();
   return { ...ledger.report(), brokenInvariants: await findBrokenInvariants(system.redis) };
+}
+
+/** Every answer that intake gave instead of acceptance is temporary. */
+export function assertTemporary(refusals: readonly string[]): void {
+  const lasting = refusals.filter((text) => /^5\d\d[ -]/.test(text) && !text.startsWith("503 {"));
+  assert.deepEqual(lasting, [], "a lasting refusal while Redis was away");
 }
