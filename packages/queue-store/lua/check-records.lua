@@ -56,11 +56,6 @@ local function is_envelope(text)
   return ok and type(envelope) == 'table' and type(envelope.sender) == 'string'
 end
 
--- As readers want one: Lua would take "nan" or "0x1f" too.
-local function is_number(text)
-  return text and #text <= 40 and (string.match(text, '^%d+$') or string.match(text, '^%d+%.%d+$'))
-end
-
 local function is_readable(f)
   for _, name in ipairs({ 'g', 'at', 'ct', 'qe', 'sz', 'ch', 'n' }) do
     if not is_number(f[name]) then return false end

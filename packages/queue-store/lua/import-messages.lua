@@ -105,6 +105,23 @@ local function forget_in_index(id)
   if from == 'deferred' then call('ZREM', P .. ':due', id) end
 end
 
+-- The leader makes numbers of all that are listed here; of the second list any may be absent. Counts of recipients may have
+-- become wrong, and are mended later.
+local must_be_numbers, may_be_numbers, may_be_counts = { 2, 3, 4, 6, 7 }, { 10, 11, 12 }, { 8, 9, 26 }
+local function is_readable(v)
+  if v.err or not (v[1] and v[5] and v[8] and v[14] and v[15]) then return false end
+  for _, i in ipairs(must_be_numbers) do
+    if not is_number(v[i]) then return false end
+  end
+  for _, i in ipairs(may_be_numbers) do
+    if v[i] and not is_number(v[i]) then return false end
+  end
+  for _, i in ipairs(may_be_counts) do
+    if v[i] and not string.match(v[i], '^%-?%d+$') then return false end
+  end
+  return is_total(tonumber(v[7]))
+end
+
 local imported, opening, last = {}, {}, nil
 -- A suspect is imported alone: what is behind it was not looked at.
 local is_cut = false
@@ -118,8 +135,7 @@ for _, id in ipairs(ids) do
   if is_elsewhere then
     forget_in_index(id)
     imported[#imported + 1] = { id }
-  elseif v.err or not (v[1] and tonumber(v[2]) and tonumber(v[3]) and tonumber(v[4]) and v[5] and is_total(tonumber(v[7]))
-    and tonumber(v[8]) and v[14] and v[15]) then
+  elseif not is_readable(v) then
     why = 'unreadable record'
   elseif tonumber(v[12] or '0') >= limit then
     why = 'the scheduler crashed over it'

@@ -217,6 +217,30 @@ describe("mishaps", () => {
       { redis },
     ));
 
+  it("fault 40 rubbish in place of a number sends its message to corrupt at import, and stops no leader", () =>
+    withStore(
+      async (under) => {
+        const fields = ["g", "at", "ct", "sz", "n", "u", "fl", "a", "cr", "oc", "su"];
+        const damaged: string[] = [];
+        for (const field of fields) {
+          for (const rubbish of ["x", "nan", "0x1f"]) {
+            const id = await stored(under.store.intake());
+            await redis.cli("HSET", key(under, `m:${id}`), field, rubbish);
+            damaged.push(id);
+          }
+        }
+        const whole = await stored(under.store.intake());
+        const names = await dispatched(await lead(under.store));
+        assert.deepEqual(
+          names.map(({ id }) => id),
+          [whole],
+        );
+        const parked = await under.redis.cli("ZRANGE", key(under, "q:corrupt"), "0", "-1");
+        assert.deepEqual(parked.split("\n").toSorted(), damaged.toSorted());
+      },
+      { redis },
+    ));
+
   it("a message imported alone and found innocent has no count of crashes any more", () =>
     withStore(
       async (under) => {

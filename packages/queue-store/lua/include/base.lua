@@ -15,6 +15,11 @@ local function digits(n) return fmt('%.0f', n) end
 
 local recipients_per_chunk = 1000
 
+-- As readers want one: Lua would take "nan" or "0x1f" too.
+local function is_number(text)
+  return text and #text <= 40 and (string.match(text, '^%d+$') or string.match(text, '^%d+%.%d+$'))
+end
+
 -- A record that counts more recipients is damaged: no walk over their numbers would end in reasonable time.
 local most_recipient_numbers = 2000000
 local function is_total(n) return n and n >= 0 and n <= most_recipient_numbers end

@@ -12,7 +12,7 @@ end
 local function park_corrupt(id, reason, generation)
   local key = record_key(id)
   local v = redis.pcall('HMGET', key, 'q', 'g', 'at', 'sd', 'ds', 'lg')
-  local readable = not v.err and v[1] and tonumber(v[2]) and tonumber(v[3]) and v[4] and v[5]
+  local readable = not v.err and v[1] and is_number(v[2]) and is_number(v[3]) and v[4] and v[5]
   if readable and generation ~= '' and v[2] ~= generation then return 'stale' end
   if readable and v[1] == 'corrupt' then return 'stale' end
   call('HSET', P .. ':why', id, reason)
