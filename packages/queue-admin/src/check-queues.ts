@@ -66,7 +66,7 @@ export async function* checkQueues(
 async function* moves(store: Store, options: CheckOptions): AsyncGenerator<Finding, void, void> {
   const copying = store.copying();
   const markedBeforeMs = store.clock.nowMs() - abandonedAfterMs;
-  const unfinished = await copying.moving(markedBeforeMs);
+  const unfinished = await Array.fromAsync(copying.moving(markedBeforeMs));
   if (unfinished.length === 0) return;
   const inTheWay = new Map<string, string>();
   if (options.isMending) {
@@ -74,8 +74,9 @@ async function* moves(store: Store, options: CheckOptions): AsyncGenerator<Findi
     const ended = await finishMoves(copying, { markedBeforeMs, withInstance });
     for (const { to, error } of ended.unfinished) inTheWay.set(to, `: ${error.message}`);
   }
-  const left = new Set((await copying.moving(markedBeforeMs)).map(({ id }) => id));
-  for (const { id, to } of unfinished) {
+  const still = (await Array.fromAsync(copying.moving(markedBeforeMs))).flat();
+  const left = new Set(still.map(({ id }) => id));
+  for (const { id, to } of unfinished.flat()) {
     const outcome = !options.isMending ? "found" : left.has(id) ? "left" : "mended";
     const why = outcome === "left" ? (inTheWay.get(to) ?? "") : "";
     const text = `its move to ${to} was never finished${why}`;

@@ -34,8 +34,8 @@ export type FinishedMoves = Ended & { readonly unfinished: readonly UnfinishedGr
 export type UnfinishedGroup = { readonly to: string; readonly error: PostmqError };
 
 /**
- * Ends moves that were marked before a moment, those into files first. An instance that moves are ended to is an aside of
- * ours, also if it was removed meanwhile.
+ * Ends moves that were marked before a moment, of each page those into files first. An instance that moves are ended
+ * to is an aside of ours, also if it was removed meanwhile.
  *
  * @param withInstance lets its caller work with another instance; when it throws a PostmqError, the moves that go there
  *   stay as they are
@@ -54,28 +54,24 @@ export async function finishMoves(
     putBack += step.putBack;
   };
   const unfinished = new Map<string, PostmqError>();
-  for (;;) {
-    const all = await copying.moving(options.markedBeforeMs);
-    const moves = all.filter(({ to }) => !unfinished.has(to));
-    if (moves.length === 0) break;
-    // Should some not go away, they are left to the next pass.
-    const before = await copying.countMoving();
-    for (const [to, some] of filesFirst(moves)) {
+  for await (const page of copying.moving(options.markedBeforeMs)) {
+    for (const [to, moves] of filesFirst(page)) {
+      if (unfinished.has(to)) continue;
       try {
         if (to.startsWith(fileMove)) {
-          await copying.putBack(some);
-          count({ moved: 0, putBack: some.length });
+          await copying.putBack(moves);
+          count({ moved: 0, putBack: moves.length });
           continue;
         }
         await options.withInstance(to, async (there) => {
-          for await (const step of finish(copying, { name: to, copying: there }, some)) count(step);
+          for await (const step of finish(copying, { name: to, copying: there }, moves))
+            count(step);
         });
       } catch (error) {
         if (!isPostmqError(error)) throw error;
         unfinished.set(to, error);
       }
     }
-    if ((await copying.countMoving()) >= before) break;
   }
   return { moved, putBack, unfinished: [...unfinished].map(([to, error]) => ({ to, error })) };
 }

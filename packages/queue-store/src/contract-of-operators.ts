@@ -285,11 +285,14 @@ export interface MovingAway {
   putBack(moves: readonly Move[]): Promise<void>;
   /** On the side it came to: the other side has dropped them. */
   forgetArrived(moves: readonly Move[]): Promise<void>;
-  /** Messages that stand as moving, marked before that moment: somebody died over them. At most 100. */
-  moving(markedBeforeMs: number): Promise<readonly (Move & { readonly to: string })[]>;
+  /**
+   * Messages that stand as moving, marked before that moment: somebody died over them.
+   *
+   * @yields pages of them, the oldest first, as they stood at the first
+   */
+  moving(markedBeforeMs: number): AsyncIterable<readonly (Move & { readonly to: string })[]>;
   /** Copies of such messages, as they were marked. */
   readMoving(ids: readonly QueueId[]): Promise<readonly (ReadCopy | NotCopied)[]>;
-  countMoving(): Promise<number>;
   /** Names of the instances that messages were moved to from here and that were not removed since. */
   asideNames(): Promise<readonly string[]>;
   rememberAside(name: string): Promise<void>;
@@ -303,25 +306,23 @@ export interface MovingAway {
 // ----------------------------------------------------------------------------------------------- timelines
 
 /** What can happen to a message, over all services. more: outcomes of so many more recipients, not told one by one. */
-export const timelineKinds = [
-  "accepted",
-  "cleaned",
-  "queued",
-  "claimed",
-  "dot-sent",
-  "sent",
-  "deferred",
-  "failed",
-  "more",
-  "put-back",
-  "ambiguous",
-  "report-owed",
-  "reported",
-  "moved",
-  "marked",
-  "removed",
-] as const;
-export type TimelineKind = (typeof timelineKinds)[number];
+export type TimelineKind =
+  | "accepted"
+  | "cleaned"
+  | "queued"
+  | "claimed"
+  | "dot-sent"
+  | "sent"
+  | "deferred"
+  | "failed"
+  | "more"
+  | "put-back"
+  | "ambiguous"
+  | "report-owed"
+  | "reported"
+  | "moved"
+  | "marked"
+  | "removed";
 
 /** One thing that happened. */
 export type TimelineEvent = {

@@ -47,7 +47,7 @@ const scripts = {
 };
 /** Above this part of maxmemory nothing is restored. Source: P9. */
 const restoreHighWater = 0.95;
-const mostMoving = 100;
+const movesPerPage = 100;
 const keysPerScan = 1000;
 /** Kinds of keys of an instance without messages that mean nothing any more. Messages' own are never among them. */
 const leavings: ReadonlySet<string> = new Set([
@@ -266,34 +266,40 @@ export class CopyingStore implements Copying, MovingAway {
     await this.#run(scripts.forgetArrived, moves, moves.flatMap(idAndName));
   }
 
-  async moving(markedBeforeMs: number): Promise<readonly (Move & { readonly to: string })[]> {
-    const { prefix, moving } = this.#parts.keys;
-    try {
-      const ids = await this.#redis.zrangebyscore(
-        moving,
-        "-inf",
-        `(${Math.ceil(markedBeforeMs)}`,
-        "LIMIT",
-        0,
-        mostMoving,
-      );
-      const found = await Promise.all(
-        ids.map(async (text) => {
-          const id = checkedId(text);
-          const [to, name] = await this.#redis.hmget(`${prefix}:away:${text}`, "mto", "mt");
-          return id === undefined || typeof to !== "string" || typeof name !== "string"
-            ? undefined
-            : { id, to, name };
-        }),
-      );
-      return found.filter((move) => move !== undefined);
-    } catch (error) {
-      throw storeError(error);
+  async *moving(
+    markedBeforeMs: number,
+  ): AsyncGenerator<readonly (Move & { readonly to: string })[], void, void> {
+    const ids = await this.#idsOfMoving(`(${Math.ceil(markedBeforeMs)}`);
+    for (let from = 0; from < ids.length; from += movesPerPage) {
+      yield await fromStore(this.#movesOf(ids.slice(from, from + movesPerPage)));
     }
   }
 
-  async countMoving(): Promise<number> {
-    return await fromStore(this.#redis.zcard(this.#parts.keys.moving));
+  /** All of them before the first is read: whoever ends some moves the places of the others. */
+  async #idsOfMoving(before: string): Promise<readonly QueueId[]> {
+    const { moving } = this.#parts.keys;
+    const ids = new Set<QueueId>();
+    for (let at = 0; ; at += keysPerScan) {
+      const some = await fromStore(
+        this.#redis.zrangebyscore(moving, "-inf", before, "LIMIT", at, keysPerScan),
+      );
+      for (const id of some.map(checkedId)) if (id !== undefined) ids.add(id);
+      if (some.length < keysPerScan) return [...ids];
+    }
+  }
+
+  async #movesOf(ids: readonly QueueId[]): Promise<readonly (Move & { readonly to: string })[]> {
+    const found = await Promise.all(
+      ids.map(async (id) => {
+        const [to, name] = await this.#redis.hmget(
+          `${this.#parts.keys.prefix}:away:${id}`,
+          "mto",
+          "mt",
+        );
+        return typeof to === "string" && typeof name === "string" ? { id, to, name } : undefined;
+      }),
+    );
+    return found.filter((move) => move !== undefined);
   }
 
   // -------------------------------------------------------------------------------------------------- asides

@@ -1,5 +1,4 @@
 export { checkInstance } from "./check-instance.ts";
-export { findingKinds } from "./contract-of-checking.ts";
 export type {
   CheckCounts,
   Checking,
@@ -7,7 +6,6 @@ export type {
   FindingKind,
   RingsReport,
 } from "./contract-of-checking.ts";
-export { reportKinds } from "./contract.ts";
 export type {
   Bell,
   BellListener,
@@ -56,7 +54,7 @@ export type {
   Survey,
   WorkerReport,
 } from "./contract.ts";
-export { acts, namedQueuesOfAct, queuesOfAct, timelineKinds } from "./contract-of-operators.ts";
+export { acts, namedQueuesOfAct, queuesOfAct } from "./contract-of-operators.ts";
 export type {
   Act,
   ActAnswer,
