@@ -2,8 +2,8 @@
  * `postmq import`: messages of an export come back under their ids, with their clocks, attempts, reasons and what their
  * recipients came to.
  *
- * Exit status: 0 also when some were here already; 65 when damaged entries went to corrupt; 75 when it was stopped, or
- * another import of the file is under way. Start it again: it goes on where it stopped.
+ * Exit status: 0 also when some were here already; 65 when damaged entries went to corrupt, or the file is no export; 75
+ * when it was stopped, or another import of the file is under way. Start it again: it goes on where it stopped.
  *
  * Source: docs/BACKUP.md; P9.
  */
@@ -14,7 +14,7 @@ import type { ImportCounts } from "@postmq/queue-admin";
 import type { Store } from "@postmq/queue-store";
 import { exitCodes } from "@postmq/vocabulary";
 
-import { note } from "./audited.ts";
+import { note, notingFailure } from "./audited.ts";
 import { CommandFailure } from "./command.ts";
 import type { CommandContext } from "./command.ts";
 import { finishOthers, openWithinMs, watchSteps } from "./copying-progress.ts";
@@ -68,14 +68,12 @@ async function run(context: CommandContext, importing: Importing): Promise<numbe
   const isDryRun = given.flags.has("--dry-run");
   // An id of this file may stand as moving, taken out by an export that died: it is in its queue, not to be restored.
   if (!isDryRun) await finishOthers(context, store, copying, config);
-  const intake = store.intake();
   let damaged = 0;
   const steps = importMessages(copying, inputOf(context, file), {
     toHold: given.flags.has("--hold"),
     isDryRun,
     fromStart: given.flags.has("--from-start"),
     nowMs: () => store.clock.nowMs(),
-    newId: () => intake.newId(),
     onDamage: (line, why) => {
       damaged += 1;
       if (damaged > mostDamageTold) return;
@@ -87,7 +85,12 @@ async function run(context: CommandContext, importing: Importing): Promise<numbe
   const reason = new Map(given.values).get("--reason") ?? "";
   const about = { action: "import", selection: shownText(file), reason };
   if (!isDryRun) await note(auditing, context, { ...about, outcome: "started" });
-  const watched = await watchSteps(context, steps, { signal, say: sentence });
+  const watched = await notingFailure(
+    async () => {
+      if (!isDryRun) await note(auditing, context, { ...about, outcome: "failed" });
+    },
+    () => watchSteps(context, steps, { signal, say: sentence }),
+  );
   const counts = watched.counts ?? nothing;
   if (!isDryRun) {
     const outcome = watched.isStopped ? "cancelled" : "done";

@@ -3,9 +3,10 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
+import { gzipSync } from "node:zlib";
 
 import { checkInstance } from "@postmq/queue-store";
-import type { Copying, MessageCopy, MovingAway, Store } from "@postmq/queue-store";
+import type { Copying, ListedMessage, MessageCopy, MovingAway, Store } from "@postmq/queue-store";
 import { startRedis, withStore } from "@postmq/testing";
 import type { RedisServer, StoreUnderTest } from "@postmq/testing";
 import { enhancedStatus, PostmqError } from "@postmq/vocabulary";
@@ -59,6 +60,11 @@ async function withSides(test: (sides: Sides) => Promise<void>): Promise<void> {
   } finally {
     await rm(directory, { recursive: true });
   }
+}
+
+/** How many messages stand as moving there. */
+async function countMoving(copying: MovingAway): Promise<number> {
+  return (await Array.fromAsync(copying.moving(Number.MAX_SAFE_INTEGER))).flat().length;
 }
 
 /** Messages in deferred, one of them large, one of them with a recipient that is done. */
@@ -142,7 +148,6 @@ async function importFrom(
     isDryRun: false,
     fromStart: false,
     nowMs: () => sides.here.clock.nowMs(),
-    newId: () => sides.here.intake().newId(),
     onDamage: (line, why) => damage.push(`${line}: ${why}`),
     ...options,
   });
@@ -165,7 +170,7 @@ describe("moveMessages", () => {
       assert.deepEqual(counts, { moved: 130, busy: 0, taken: 0, unreadable: 0 });
       assert.deepEqual(await copiesIn(to, ids), before);
       assert.deepEqual(new Set(await copiesIn(from, ids)), new Set(["absent"]));
-      assert.equal(await from.copying.countMoving(), 0);
+      assert.equal(await countMoving(from.copying), 0);
       await last(moveMessages(to, from, pagesOf(ids)));
       assert.deepEqual(await copiesIn(from, ids), before);
       assert.deepEqual(new Set(await copiesIn(to, ids)), new Set(["absent"]));
@@ -236,7 +241,7 @@ describe("finishMoves", () => {
       const now = { markedBeforeMs: sides.here.clock.nowMs() + 1000, withInstance };
       const ended = await finishMoves(from.copying, now);
       assert.deepEqual(ended, { moved: 3, putBack: 2, unfinished: [] });
-      assert.equal(await from.copying.countMoving(), 0);
+      assert.equal(await countMoving(from.copying), 0);
       const places = await Promise.all([copiesIn(from, ids), copiesIn(to, ids)]);
       const where = ids.map((_, i) =>
         places.map((side) => (side[i] === "absent" ? "-" : "x")).join(""),
@@ -277,7 +282,7 @@ describe("finishMoves", () => {
         ]),
       );
       assert.deepEqual(await copiesIn(from, ids), ["absent", "absent", "absent", before[3]]);
-      assert.equal(await from.copying.countMoving(), 2);
+      assert.equal(await countMoving(from.copying), 2);
       // What can't be read whole is in its queue again.
       const torn = proxied(from.copying, { readContent: tornContent });
       assert.deepEqual(
@@ -286,6 +291,32 @@ describe("finishMoves", () => {
       );
       assert.deepEqual(await copiesIn(from, ids), ["absent", before[1], "absent", before[3]]);
       assert.deepEqual(await copiesIn(to, ids), [before[0], "absent", before[2], "absent"]);
+    }));
+
+  it("ends moves however many to an instance that is away stand before them", () =>
+    withSides(async (sides) => {
+      const { from } = sides;
+      const ids = await fill(sides, 124);
+      for (const [some, to] of [
+        [ids.slice(0, 120), "dead"],
+        [ids.slice(120), "file:x"],
+      ] as const) {
+        const marks = (await from.copying.readCopies(some)).map((read) => {
+          assert.ok(typeof read !== "string");
+          return { move: from.copying.moveOf(read), version: read.version };
+        });
+        await from.copying.markMoving(marks, to);
+      }
+      const { unfinished, ...ended } = await finishMoves(from.copying, {
+        markedBeforeMs: sides.here.clock.nowMs() + 1000,
+        withInstance: failing("PMQ_STORE_UNREACHABLE"),
+      });
+      assert.deepEqual(ended, { moved: 0, putBack: 4 });
+      assert.deepEqual(
+        unfinished.map(({ to }) => to),
+        ["dead"],
+      );
+      assert.equal(await countMoving(from.copying), 120);
     }));
 
   it("lists an instance again that was removed before its mail came, but not the one that it comes back to", () =>
@@ -349,10 +380,11 @@ describe("export and import", () => {
 
   it("damaged entries go to corrupt with the reason, and the import goes on", () =>
     withSides(async (sides) => {
-      const { to, directory } = sides;
+      const { here, copying, directory } = sides;
       const ids = await fill(sides, 7);
       const path = join(directory, "out");
       await exportTo(sides, path, ids);
+      await here.acting().act("delete", ids);
       const lines = (await readFile(path, "utf8")).trimEnd().split("\n");
       const damaged = [
         lines[0],
@@ -365,10 +397,11 @@ describe("export and import", () => {
         lines[7],
         "\u001B[2Jrubbish",
         `{"id":"${ids[6]}"}`,
+        "\u001B[2Jrubbish",
         "",
       ].join("\n");
-      const { counts, damage } = await importFrom(sides, to.copying, damaged);
-      assert.deepEqual(counts, { ...zero, restored: 2, damaged: 7 });
+      const { counts, damage } = await importFrom(sides, copying, damaged);
+      assert.deepEqual(counts, { ...zero, restored: 2, damaged: 8 });
       assert.deepEqual(
         damage.map((text) => text.replace(/(is no JSON|is missing).*/, "$1")),
         [
@@ -379,24 +412,118 @@ describe("export and import", () => {
           "7: has content of another size",
           "9: is no JSON",
           "10: queue is missing",
+          "11: is no JSON",
         ],
       );
-      const reads = await to.copying.readCopies(ids);
-      const shown = reads.map((read) =>
-        typeof read === "string" ? read : (read.copy.corruptReason ?? read.copy.queue),
+      const there = (await copiesIn(sides.from, ids)).map((copy) =>
+        copy === "absent" ? "-" : "x",
       );
-      assert.deepEqual(shown, [
-        "line 2 of an import is no JSON",
-        "deferred",
-        "line 4 of an import queue is none that a message rests in",
-        "line 5 of an import has content that is no base64",
-        "line 6 of an import address has control characters in it",
-        "line 7 of an import has content of another size",
-        "deferred",
-      ]);
-      const [first] = await to.copying.readCopies(ids);
-      assert.ok(first !== undefined && typeof first !== "string");
-      assert.equal(first.inline?.toString(), `${lines[1]?.slice(0, 200)}\n`);
+      assert.equal(there.join(""), "-x----x");
+      // What is the same is there once.
+      const corrupt = await corruptIn(here);
+      const named = (i: number) => `; it names the id ${ids[i]}`;
+      assert.deepEqual(
+        corrupt.map(({ corruptReason }) => corruptReason),
+        [
+          `line 10 of an import queue is missing${named(6)}`,
+          `line 2 of an import is no JSON${named(0)}`,
+          `line 4 of an import queue is none that a message rests in${named(2)}`,
+          `line 5 of an import has content that is no base64${named(3)}`,
+          `line 6 of an import address has control characters in it${named(4)}`,
+          `line 7 of an import has content of another size${named(5)}`,
+          "line 9 of an import is no JSON",
+        ],
+      );
+      const texts = await contentsIn(
+        sides.from,
+        corrupt.map(({ id }) => id),
+      );
+      assert.equal(texts[1], `${lines[1]?.slice(0, 200)}\n`);
+    }));
+
+  it("a whole entry comes back behind a damaged one of its id, and the same damage is kept once", () =>
+    withSides(async (sides) => {
+      const { here, copying, from, directory } = sides;
+      const ids = await fill(sides, 2);
+      const before = await copiesIn(from, ids);
+      const path = join(directory, "out");
+      await exportTo(sides, path, ids);
+      await here.acting().act("delete", ids);
+      const [head, first = "", second] = (await readFile(path, "utf8")).split("\n");
+      const text = [head, first.slice(0, 300), second, first, ""].join("\n");
+      const once = await importFrom(sides, copying, text);
+      assert.deepEqual(once.counts, { ...zero, restored: 2, damaged: 1 });
+      assert.deepEqual(await copiesIn(from, ids), before);
+      const again = await importFrom(sides, copying, text);
+      assert.deepEqual(again.counts, { ...zero, already: 2, damaged: 1 });
+      const [damaged, ...others] = await corruptIn(here);
+      assert.ok(damaged !== undefined);
+      assert.deepEqual(others, []);
+      // It is a message of corrupt as any other when it is exported itself.
+      const path2 = join(directory, "out2");
+      await exportTo(sides, path2, [damaged.id]);
+      const moved = await importFrom(sides, sides.to.copying, await readFile(path2));
+      assert.deepEqual(moved.counts, { ...zero, restored: 1, isWhole: true });
+    }));
+
+  it("refuse a file that does not begin as an export does, and store nothing of it", () =>
+    withSides(async (sides) => {
+      const { here, copying, from, directory } = sides;
+      const [id] = await fill(sides, 1);
+      assert.ok(id !== undefined);
+      const path = join(directory, "out");
+      await exportTo(sides, path, [id]);
+      await here.acting().act("delete", [id]);
+      const [head = "", message = "", end = ""] = (await readFile(path, "utf8")).split("\n");
+      const refused = (content: string | Buffer, saying: RegExp) =>
+        assert.rejects(importFrom(sides, copying, content), {
+          code: "PMQ_MESSAGE_REFUSED",
+          message: saying,
+        });
+      await refused(gzipSync(await readFile(path)), /^line 1 is no JSON, and the file does not/);
+      await refused(`\n \nNov 22 postfix/qmgr: x\n${message}\n`, /^line 3 is no JSON/);
+      await refused(`{"end":5,"id":"x"}\n${message}\n`, /^line 1 end is no object/);
+      await refused(`{"checkpoint":"x"}\n${message}\n`, /^line 1 checkpoint is no whole number/);
+      await refused(`{"id":"x","level":30}\n${message}\n`, /^line 1 queue is missing/);
+      const later = head.replace('"postmq_export":1', '"postmq_export":2');
+      await refused(`${later}\n${message}\n`, /^line 1 is of another version of the format/);
+      assert.deepEqual(await copiesIn(from, [id]), ["absent"]);
+      assert.deepEqual(await corruptIn(here), []);
+      assert.equal(await redis.cli("KEYS", `postmq:{${from.name}}:place:*`), "");
+      // A header that grep took away is not missed, be the next line cut: it begins as a message does.
+      const whole = [message, end, ""].join("\n");
+      const restored = { ...zero, restored: 1, isWhole: true };
+      assert.deepEqual((await importFrom(sides, copying, whole)).counts, restored);
+      const cut = [message.slice(0, 60), message, end, ""].join("\n");
+      assert.deepEqual((await importFrom(sides, copying, cut)).counts, {
+        ...zero,
+        already: 1,
+        damaged: 1,
+        isWhole: true,
+      });
+    }));
+
+  it("what stands before the content counts in how much one script takes", () =>
+    withSides(async (sides) => {
+      const { here, copying, directory } = sides;
+      const ids = await fill(sides, 6);
+      const path = join(directory, "out");
+      await exportTo(sides, path, ids);
+      await here.acting().act("delete", ids);
+      const text = (await readFile(path, "utf8")).replaceAll(
+        ',"content":[',
+        `,"later":"${"x".repeat(600_000)}","content":[`,
+      );
+      const sizes: number[] = [];
+      const watched = proxied(copying, {
+        restore: (messages, place) => {
+          sizes.push(messages.length);
+          return copying.restore(messages, place);
+        },
+      });
+      const { counts } = await importFrom(sides, watched, text);
+      assert.deepEqual(counts, { ...zero, restored: 6, isWhole: true });
+      assert.deepEqual(sizes, [2, 2, 2]);
     }));
 
   it("odd entries are restored so that the check finds nothing to mend, or are damaged", () =>
@@ -454,7 +581,6 @@ describe("export and import", () => {
         isDryRun: false,
         fromStart: false,
         nowMs: () => sides.here.clock.nowMs(),
-        newId: () => sides.here.intake().newId(),
         onDamage: () => assert.fail(),
       };
       for await (const { restored } of importMessages(
@@ -530,7 +656,7 @@ describe("export and import", () => {
         await assert.rejects(broken, /died/);
         const wasDeleted = (await copiesIn(from, some)).every((copy) => copy === "absent");
         assert.ok(wasDeleted);
-        assert.equal(await copying.countMoving(), died === "checkpoint" ? 0 : 10);
+        assert.equal(await countMoving(copying), died === "checkpoint" ? 0 : 10);
         await finishMoves(copying, {
           markedBeforeMs: sides.here.clock.nowMs() + 1000,
           withInstance: () => assert.fail(),
@@ -575,7 +701,7 @@ describe("export and import", () => {
         unreadable: 1,
       });
       assert.deepEqual(await copiesIn(from, ids), ["absent", before[1], "absent", "absent"]);
-      assert.equal(await copying.countMoving(), 0);
+      assert.equal(await countMoving(copying), 0);
       const { counts, damage } = await importFrom(sides, to.copying, await readFile(path));
       assert.deepEqual([counts, damage], [{ ...zero, restored: 3, isWhole: true }, []]);
       const alone = join(directory, "alone");
@@ -613,6 +739,13 @@ async function contentsIn(side: MovingSide, ids: readonly QueueId[]): Promise<re
     contents.push(Buffer.concat(parts).toString());
   }
   return contents;
+}
+
+/** By the reason. */
+async function corruptIn(store: Store): Promise<readonly ListedMessage[]> {
+  const options = { queue: "corrupt", index: { by: "queue" }, limit: 100 } as const;
+  const { messages } = await store.selecting().candidates(options);
+  return messages.toSorted((a, b) => (a.corruptReason ?? "").localeCompare(b.corruptReason ?? ""));
 }
 
 async function exportDeleting(

@@ -10,9 +10,9 @@ export type Weight = {
   readonly bytes: number;
 };
 
-/** What a message adds to a script; content that goes ahead adds nothing. */
-export function weightOf(recipients: number, inlineBytes: number): Weight {
-  return { messages: 1, recipients, bytes: inlineBytes };
+/** What a message adds to a script. @param bytes of its record as far as known, and of content that does not go ahead */
+export function weightOf(recipients: number, bytes: number): Weight {
+  return { messages: 1, recipients, bytes };
 }
 
 export function sumOf(a: Weight, b: Weight): Weight {

@@ -15,9 +15,8 @@ const longestPart = 4 * 1024 * 1024;
 /** Kept of a damaged line. */
 export const keptOfDamaged = 256 * 1024;
 
-const newline = 10;
-const quote = 34;
-const bracket = 91;
+const newline = Buffer.from("\n");
+const quote = Buffer.from('"');
 const mark = Buffer.from(contentMark);
 
 /** What becomes of a line's pieces; `part` may wait. */
@@ -47,6 +46,8 @@ class Bytes {
   readonly #input: AsyncIterator<Buffer>;
   readonly #onBytes: (bytes: Buffer) => void;
   #held: Buffer = Buffer.alloc(0);
+  /** Kept, so that it is looked for once, however small the pieces that are taken. */
+  #lineEnd: number | undefined;
   #isOver = false;
 
   constructor(input: AsyncIterable<Buffer>, onBytes: (bytes: Buffer) => void) {
@@ -58,15 +59,24 @@ class Bytes {
   async peek(): Promise<Buffer> {
     while (this.#held.length === 0 && !this.#isOver) {
       const next = await this.#input.next();
+      this.#lineEnd = undefined;
       if (next.done === true) this.#isOver = true;
       else this.#held = next.value;
     }
     return this.#held;
   }
 
+  /** Where the line ends in what is at hand; -1: further on. */
+  lineEnd(): number {
+    this.#lineEnd ??= this.#held.indexOf(newline);
+    return this.#lineEnd;
+  }
+
   take(count: number): Buffer {
     const taken = this.#held.subarray(0, count);
     this.#held = this.#held.subarray(count);
+    const end = this.#lineEnd ?? -1;
+    if (end >= 0) this.#lineEnd = end < count ? undefined : end - count;
     this.#onBytes(taken);
     return taken;
   }
@@ -115,10 +125,11 @@ class Line {
     this.#bytes = bytes;
   }
 
-  /** Up to a byte, which is taken too, or to the end of the line. @returns what was read, without the line's end */
-  async #until(stop: number, longest: number): Promise<Buffer> {
+  /** Up to a stop, which is taken too, or to the end of the line. @returns what was read, without the line's end */
+  async #until(stop: Buffer, longest: number): Promise<Buffer> {
     const parts: Buffer[] = [];
     let size = 0;
+    let before: Buffer = Buffer.alloc(0);
     for (;;) {
       const held = await this.#bytes.peek();
       if (held.length === 0) {
@@ -126,21 +137,19 @@ class Line {
         this.#isCut = true;
         break;
       }
-      const end = held.indexOf(newline);
-      const last = end < 0 ? held.length : end;
-      const at = held.subarray(0, last).indexOf(stop);
-      if (at >= 0) {
-        parts.push(this.#take(at + 1));
-        break;
-      }
-      parts.push(this.#take(last));
-      size += last;
+      const end = this.#bytes.lineEnd();
+      const line = end < 0 ? held : held.subarray(0, end);
+      const at = endOf(stop, before, line);
+      parts.push(this.#take(at < 0 ? line.length : at));
+      if (at >= 0) break;
       if (end >= 0) {
-        this.#take(1);
+        this.#take(newline.length);
         this.#isEnded = true;
         break;
       }
+      size += line.length;
       if (size > longest) throw new LineDamage("is too long");
+      before = lastOf(Buffer.concat([before, lastOf(line, stop.length - 1)]), stop.length - 1);
     }
     return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
   }
@@ -159,17 +168,8 @@ class Line {
 
   /** @returns whether content follows */
   async readHead(reader: LineReader): Promise<boolean> {
-    const parts: Buffer[] = [];
-    let [size, tail] = [0, Buffer.alloc(0)];
     // A quoted mark can't stand in a JSON text, so the first one is the member's beginning.
-    while (!this.#isEnded && !tail.equals(mark)) {
-      const more = await this.#until(bracket, longestHead);
-      parts.push(more);
-      size += more.length;
-      if (size > longestHead) throw new LineDamage("is too long");
-      tail = Buffer.concat([tail, more.subarray(-mark.length)]).subarray(-mark.length);
-    }
-    const text = Buffer.concat(parts);
+    const text = await this.#until(mark, longestHead);
     if (!this.#isEnded) {
       reader.head(`${text.subarray(0, -mark.length).toString("utf8")}}`, true);
       return true;
@@ -204,7 +204,7 @@ class Line {
   async end(): Promise<EndedLine> {
     while (!this.#isEnded) {
       const held = await this.#bytes.peek();
-      const end = held.indexOf(newline);
+      const end = this.#bytes.lineEnd();
       if (held.length === 0) this.#isCut = true;
       this.#isEnded = held.length === 0 || end >= 0;
       this.#take(end < 0 ? held.length : end + 1);
@@ -218,6 +218,24 @@ class Line {
       bytes: this.#count,
     };
   }
+}
+
+/**
+ * One past the first `stop` that ends in some bytes; -1: none does.
+ *
+ * @param before what stood before them, shorter than `stop`, which may begin there
+ */
+function endOf(stop: Buffer, before: Buffer, bytes: Buffer): number {
+  if (before.length > 0) {
+    const seam = Buffer.concat([before, bytes.subarray(0, stop.length - 1)]).indexOf(stop);
+    if (seam >= 0) return seam + stop.length - before.length;
+  }
+  const at = bytes.indexOf(stop);
+  return at < 0 ? -1 : at + stop.length;
+}
+
+function lastOf(bytes: Buffer, count: number): Buffer {
+  return bytes.subarray(Math.max(0, bytes.length - count));
 }
 
 /** @param text base64 with the quote behind it */

@@ -5,7 +5,9 @@
  * where it stopped, and a message that was restored and delivered meanwhile is not restored again. The place is that of
  * this very file, known by its first line, and by a hash of all lines up to there.
  *
- * A damaged entry goes to corrupt with the reason, its text as content, and the import goes on.
+ * A damaged entry goes to corrupt with the reason, its text as content, and the import goes on. Its id is made of that
+ * text: another import of the file finds it there, and a whole entry of the id that it names is restored all the same. A
+ * file that does not begin as an export does is refused, since each of its lines would be a damaged entry.
  *
  * Source: docs/BACKUP.md; P9; spec sendmail-queue.md §7.
  */
@@ -13,12 +15,12 @@ import { createHash } from "node:crypto";
 import type { Hash } from "node:crypto";
 
 import type { ContentWriter, Copying, MessageCopy, RestorableMessage } from "@postmq/queue-store";
-import { PostmqError } from "@postmq/vocabulary";
+import { panic, parseQueueId, PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 
 import { isTooMuch, sumOf, weightOf } from "./copy-batches.ts";
 import type { Weight } from "./copy-batches.ts";
-import { parseEntry, readableId } from "./import-entry.ts";
+import { beginsAsMessage, parseEntry, readableId } from "./import-entry.ts";
 import type { ImportEntry } from "./import-entry.ts";
 import { ExportLines, LineDamage } from "./import-lines.ts";
 import type { EndedLine } from "./import-lines.ts";
@@ -31,8 +33,6 @@ export type ImportOptions = {
   /** Forget how far an import of this file came, and begin again. */
   readonly fromStart: boolean;
   readonly nowMs: () => number;
-  /** For what has no readable id of its own. */
-  readonly newId: () => QueueId;
   /** Told of each damaged line. */
   readonly onDamage: (line: number, why: string) => void;
 };
@@ -63,8 +63,8 @@ const none: ImportCounts = {
  * Imports a file.
  *
  * @yields the counts so far, after each batch
- * @throws PMQ_STORE_FULL at 0.95 of maxmemory; PMQ_IMPORT_PLACE when an earlier import of it can't be gone on with, or
- *   another is under way. Start it again: it goes on.
+ * @throws PMQ_MESSAGE_REFUSED when it begins as no export does; PMQ_STORE_FULL at 0.95 of maxmemory; PMQ_IMPORT_PLACE when
+ *   an earlier import of it can't be gone on with, or another is under way. Start it again: it goes on.
  */
 export async function* importMessages(
   copying: Copying,
@@ -82,19 +82,24 @@ export async function* importMessages(
   }
 }
 
+/** A message of the file, or what stands for a damaged line of it. */
+type Entry = RestorableMessage & { readonly isDamaged: boolean };
+
 class Import {
   readonly #copying: Copying;
   readonly #options: ImportOptions;
   readonly #lines: ExportLines;
   readonly #hash: Hash = createHash("sha256");
-  #batch: RestorableMessage[] = [];
+  #batch: Entry[] = [];
   #weight: Weight = { messages: 0, recipients: 0, bytes: 0 };
   #counts = none;
   #lineNumber = 0;
+  #isExport = false;
   #place: FilePlace | undefined;
   /** The message that is being read. */
   #entry: ImportEntry | undefined;
   #writer: ContentWriter | undefined;
+  #headBytes = 0;
   #readBytes = 0;
 
   constructor(copying: Copying, input: AsyncIterable<Buffer>, options: ImportOptions) {
@@ -107,6 +112,7 @@ class Import {
   async line(): Promise<boolean> {
     this.#entry = undefined;
     this.#writer = undefined;
+    this.#headBytes = 0;
     this.#readBytes = 0;
     const ended = await this.#lines.next({
       head: (text, hasContent) => this.#head(text, hasContent),
@@ -114,6 +120,7 @@ class Import {
     });
     if (ended === undefined) return false;
     this.#lineNumber += 1;
+    if (!ended.isEmpty && !this.#isExport) this.#begin(ended);
     this.#place ??= await this.#open(ended);
     if (this.#place.isBefore(this.#lineNumber)) {
       await this.#abort();
@@ -126,6 +133,12 @@ class Import {
     return true;
   }
 
+  /** @throws PMQ_MESSAGE_REFUSED for another file */
+  #begin(first: EndedLine): void {
+    this.#isExport = this.#entry !== undefined || beginsAsMessage(beginningOf(first));
+    if (!this.#isExport) throw noExport(this.#lineNumber, first.damage ?? "is damaged");
+  }
+
   async #open(first: EndedLine): Promise<FilePlace> {
     const name = `import-${createHash("sha256").update(first.beginning).digest("hex").slice(0, 32)}`;
     if (this.#options.isDryRun) return new FilePlace(name, "");
@@ -136,6 +149,7 @@ class Import {
   #head(text: string, hasContent: boolean): void {
     const entry = parseEntry(text);
     this.#entry = entry;
+    this.#headBytes = Buffer.byteLength(text);
     if (entry.kind === "message") {
       if (!hasContent) throw new LineDamage("has no content");
       if (!this.#isSkipped()) this.#writer = this.#copying.openContent(entry.copy.id);
@@ -162,12 +176,13 @@ class Import {
     const damage = ended.damage ?? this.#damageOf(entry, ended);
     if (damage !== undefined) {
       await this.#abort();
-      this.#takeDamaged(ended.beginning, damage);
+      this.#takeDamaged(ended, damage);
     } else if (ended.isIncomplete) {
       await this.#abort();
       this.#counts = { ...this.#counts, incomplete: this.#counts.incomplete + 1 };
     } else if (entry?.kind === "message") {
-      this.#add({ copy: this.#wanted(entry.copy), content: await this.#content(entry.copy) });
+      const content = await this.#content(entry.copy);
+      this.#add({ copy: this.#wanted(entry.copy), content, isDamaged: false }, this.#headBytes);
     }
     this.#noteEnd();
   }
@@ -188,27 +203,24 @@ class Import {
     return this.#options.toHold && copy.queue !== "corrupt" ? { ...copy, queue: "hold" } : copy;
   }
 
-  #takeDamaged(beginning: Buffer, why: string): void {
-    this.#options.onDamage(this.#lineNumber, why);
+  #takeDamaged(ended: EndedLine, damage: string): void {
+    const { beginning } = ended;
+    this.#options.onDamage(this.#lineNumber, damage);
     this.#counts = { ...this.#counts, damaged: this.#counts.damaged + 1 };
     const nowMs = Math.floor(this.#options.nowMs());
-    const id = readableId(beginning.toString("latin1", 0, 300));
-    this.#add({
-      copy: damagedCopy(
-        id ?? this.#options.newId(),
-        nowMs,
-        `line ${this.#lineNumber} of an import ${why}`,
-      ),
-      content: { contentId: "", sizeBytes: beginning.length, chunks: 1, inline: beginning },
-    });
+    const named = readableId(beginningOf(ended));
+    const told = `line ${this.#lineNumber} of an import ${damage}`;
+    const why = named === undefined ? told : `${told}; it names the id ${named}`;
+    const content = { contentId: "", sizeBytes: beginning.length, chunks: 1, inline: beginning };
+    this.#add({ copy: damagedCopy(damageId(beginning), nowMs, why), content, isDamaged: true }, 0);
   }
 
-  #add(message: RestorableMessage): void {
-    const { copy, content } = message;
+  #add(entry: Entry, headBytes: number): void {
+    const { copy, content } = entry;
     const isInline = content.chunks <= 1;
     const contentId = isInline ? copy.id : content.contentId;
-    this.#batch.push({ copy, content: { ...content, contentId } });
-    const bytes = isInline ? content.sizeBytes : 0;
+    this.#batch.push({ ...entry, content: { ...content, contentId } });
+    const bytes = headBytes + (isInline ? content.sizeBytes : 0);
     this.#weight = sumOf(this.#weight, weightOf(copy.recipients.length, bytes));
   }
 
@@ -231,23 +243,7 @@ class Import {
     const answers = await this.#copying.restore(batch, { name: place.name, from: place.at, to });
     if (answers === "overtaken") throw overtaken();
     place.at = to;
-    this.#count(batch, answers);
-    await this.#keepDamaged(batch, answers);
-    return this.#counts;
-  }
-
-  /** A damaged entry whose id is here already still has a text to be looked at. */
-  async #keepDamaged(
-    batch: readonly RestorableMessage[],
-    answers: readonly string[],
-  ): Promise<void> {
-    const lost = batch.filter(({ copy }, i) => answers[i] === "already" && isDamaged(copy));
-    for (const { copy, content } of lost) {
-      const id = this.#options.newId();
-      await this.#copying.restore([
-        { copy: { ...copy, id }, content: { ...content, contentId: id } },
-      ]);
-    }
+    return this.#count(batch, answers);
   }
 
   async #wouldBe(batch: readonly RestorableMessage[]): Promise<readonly ("stored" | "already")[]> {
@@ -255,9 +251,9 @@ class Import {
     return reads.map((read) => (read === "absent" ? "stored" : "already"));
   }
 
-  #count(batch: readonly RestorableMessage[], answers: readonly string[]): ImportCounts {
-    for (const [i, { copy }] of batch.entries()) {
-      if (isDamaged(copy)) continue;
+  #count(batch: readonly Entry[], answers: readonly string[]): ImportCounts {
+    for (const [i, { isDamaged }] of batch.entries()) {
+      if (isDamaged) continue;
       const what = answers[i] === "stored" ? "restored" : "already";
       this.#counts = { ...this.#counts, [what]: this.#counts[what] + 1 };
     }
@@ -316,7 +312,7 @@ function damagedCopy(id: QueueId, nowMs: number, corruptReason: string): Message
     queue: "corrupt",
     arrivalMs: nowMs,
     createdMs: nowMs,
-    envelope: { sender: "", origin: "sendmail", fullName: damagedMark },
+    envelope: { sender: "", origin: "sendmail" },
     recipients: [],
     attempts: 0,
     isForceExpired: false,
@@ -326,15 +322,26 @@ function damagedCopy(id: QueueId, nowMs: number, corruptReason: string): Message
   };
 }
 
-/** Tells a damaged entry from a message that was in corrupt when it was exported. */
-const damagedMark = "damaged entry of an import";
+/** Of one text always the same. */
+function damageId(text: Buffer): QueueId {
+  const digest = createHash("sha256").update(text).digest("hex").slice(0, 32);
+  return parseQueueId(`damaged_${digest}`) ?? panic("an id of a damaged entry is none");
+}
 
-function isDamaged(copy: MessageCopy): boolean {
-  return copy.envelope.fullName === damagedMark;
+/** As far as an id and what follows it can be read. */
+function beginningOf(ended: EndedLine): string {
+  return ended.beginning.toString("latin1", 0, 300);
 }
 
 function overtaken(): PostmqError {
   return new PostmqError("PMQ_IMPORT_PLACE", "another import of this file is under way");
+}
+
+function noExport(line: number, damage: string): PostmqError {
+  return new PostmqError(
+    "PMQ_MESSAGE_REFUSED",
+    `line ${line} ${damage}, and the file does not begin as an export does: nothing is restored`,
+  );
 }
 
 function notThisFile(): PostmqError {

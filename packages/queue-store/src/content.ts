@@ -55,6 +55,8 @@ export class StagedContentWriter implements ContentWriter {
   }
 
   write(bytes: Buffer): Promise<void> | undefined {
+    // However many of nothing come, they are not held.
+    if (bytes.length === 0) return undefined;
     this.sizeBytes += bytes.length;
     this.#heldBytes += bytes.length;
     this.#parts.push(bytes);
