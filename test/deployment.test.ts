@@ -78,6 +78,12 @@ describe("k8s/base", () => {
   it("configures Redis as docker-compose does", () => {
     assert.equal(read("k8s/base/redis.conf"), read("docker/redis.conf"));
   });
+
+  it("runs one Redis everywhere, that which restores a backup included", () => {
+    const images = [compose, kubernetes].flatMap((text) => text.match(/image: redis:\S+/g) ?? []);
+    assert.equal(images.length, 3);
+    assert.equal(new Set(images).size, 1);
+  });
 });
 
 describe("docker/redis.conf", () => {

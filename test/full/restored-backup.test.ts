@@ -9,6 +9,7 @@ import {
   FakeSmtpServer,
   ledgerReader,
   Ledger,
+  run,
   sendMail,
   startPostmq,
   startRedis,
@@ -28,11 +29,11 @@ async function temporary(stack: AsyncDisposableStack): Promise<string> {
   return directory;
 }
 
-async function whenDone(redis: RedisServer, field: string): Promise<void> {
-  await waitFor(
-    async () => (await redis.cli("INFO", "persistence")).includes(`${field}_in_progress:0`),
-    { describe: field },
-  );
+/** One of those that docs/REDIS-BACKUP.md names. */
+async function script(name: string, ...args: readonly string[]): Promise<void> {
+  const path = join(import.meta.dirname, "../../docker", name);
+  const { code, stdout, stderr } = await run("sh", [path, ...args]);
+  assert.equal(code, 0, stdout + stderr);
 }
 
 type Backup = {
@@ -43,33 +44,21 @@ type Backup = {
 
 const appendOnlyFile: Backup = {
   take: async (redis, into) => {
-    // No rewrite may change the set of files while it is copied.
-    await redis.cli("CONFIG", "SET", "auto-aof-rewrite-percentage", "0");
-    await whenDone(redis, "aof_rewrite");
-    await cp(join(redis.dir, "appendonlydir"), join(into, "appendonlydir"), { recursive: true });
-    await redis.cli("CONFIG", "SET", "auto-aof-rewrite-percentage", "100");
+    await script("redis-backup.sh", join(into, "copy"), "-p", String(redis.port));
   },
-  restore: async (redis, from) => {
-    await rm(join(redis.dir, "appendonlydir"), { recursive: true });
-    await cp(join(from, "appendonlydir"), join(redis.dir, "appendonlydir"), { recursive: true });
-  },
+  restore: (redis, from) => script("redis-restore.sh", join(from, "copy"), redis.dir),
 };
 
 const snapshot: Backup = {
   take: async (redis, into) => {
     await redis.cli("BGSAVE");
-    await whenDone(redis, "rdb_bgsave");
+    await waitFor(
+      async () => (await redis.cli("INFO", "persistence")).includes("rdb_bgsave_in_progress:0"),
+      { describe: "the snapshot" },
+    );
     await cp(join(redis.dir, "dump.rdb"), join(into, "dump.rdb"));
   },
-  restore: async (redis, from) => {
-    await rm(join(redis.dir, "appendonlydir"), { recursive: true });
-    await cp(join(from, "dump.rdb"), join(redis.dir, "dump.rdb"));
-    // With an append-only file Redis reads nothing else, so the first start is without.
-    const loading = await startRedis({ dir: redis.dir, args: ["--appendonly", "no"] });
-    await loading.cli("CONFIG", "SET", "appendonly", "yes");
-    await whenDone(loading, "aof_rewrite");
-    await loading.stop();
-  },
+  restore: (redis, from) => script("redis-restore.sh", join(from, "dump.rdb"), redis.dir),
 };
 
 function idsIn(system: PostmqSystem): readonly string[] {
@@ -169,7 +158,7 @@ describe("fault 47: a backup of Redis restored to an older state", () => {
     await other.cli("SET", key("identity"), "another");
     await other.stop();
     await redis.stop();
-    await appendOnlyFile.restore(redis, directory);
+    await script("redis-restore.sh", directory, redis.dir);
     await redis.restart();
     const ready = async () => (await fetch(`${system.metricsUrl("smtpd")}/readyz`)).status;
     await waitFor(async () => (await ready()) === 503, {
