@@ -7,12 +7,12 @@
  * Source: spec http-api.md §2, sendmail-queue.md §5; admin-tools.md §2.
  */
 import { formatSelection, whileReachable } from "@postmq/queue-admin";
-import type { OperationProgress, OperationTask } from "@postmq/queue-admin";
-import type { Act, Selecting, Store } from "@postmq/queue-store";
+import type { OperationTask } from "@postmq/queue-admin";
+import type { Act, Store } from "@postmq/queue-store";
 import { exitCodes } from "@postmq/vocabulary";
-import type { QueueId } from "@postmq/vocabulary";
 
 import type { Command, CommandContext } from "./command.ts";
+import { showWouldBe } from "./dry-run.ts";
 import { withQueue } from "./open-queue.ts";
 import { readParameters } from "./read-parameters.ts";
 import {
@@ -22,7 +22,6 @@ import {
   selectionUsage,
 } from "./selection-options.ts";
 import type { GivenSelection } from "./selection-options.ts";
-import { shownText } from "./shown-text.ts";
 import { untilStopped } from "./stop-signal.ts";
 import { watchOperation } from "./watched-operation.ts";
 
@@ -94,46 +93,18 @@ async function run(
     signal,
     isQuiet: false,
   });
-  if (isDryRun) await showDryRun(context, selecting, { act, task, progress });
-  else context.print(`${summary(progress)} ${participles[act]}\n`);
+  const count = progress.done[0] ?? 0;
+  if (isDryRun) {
+    const sample = await selecting.messages(progress.sample);
+    const what = `${participles[act]} (${formatSelection(given.selection)})`;
+    showWouldBe(context, { count, sample, what });
+  } else {
+    context.print(`${count} ${count === 1 ? "message" : "messages"} ${participles[act]}\n`);
+  }
   if (progress.unreadable > 0) {
     context.complain(`${context.name}: warning: ${progress.unreadable} unreadable, left alone\n`);
   }
   if (!isStopped) return exitCodes.ok;
   context.complain(`${context.name}: warning: stopped; start it again for the rest\n`);
   return exitCodes.tempFail;
-}
-
-function summary({ done }: OperationProgress): string {
-  const count = done[0] ?? 0;
-  return `${count} ${count === 1 ? "message" : "messages"}`;
-}
-
-async function showDryRun(
-  { print }: CommandContext,
-  selecting: Selecting,
-  dry: { readonly act: Act; readonly task: OperationTask; readonly progress: OperationProgress },
-): Promise<void> {
-  const { act, task, progress } = dry;
-  print(`${summary(progress)} would be ${participles[act]} (${formatSelection(task.selection)})\n`);
-  for (const line of await sampleLines(selecting, progress.sample)) print(`${line}\n`);
-  const left = (progress.done[0] ?? 0) - progress.sample.length;
-  if (left > 0) print(`... and ${left} more\n`);
-}
-
-/** Id, queue, size, arrival, sender, first recipient. */
-async function sampleLines(
-  selecting: Selecting,
-  ids: readonly QueueId[],
-): Promise<readonly string[]> {
-  const messages = await selecting.messages(ids);
-  return messages.map(
-    ({ id, queue, sizeBytes, arrivalMs, envelope, recipients, undoneRecipients }) => {
-      const first = recipients[0]?.address ?? "nobody";
-      const others = undoneRecipients > 1 ? ` and ${undoneRecipients - 1} more` : "";
-      const sender = envelope.sender === "" ? "<>" : envelope.sender;
-      const arrival = new Date(arrivalMs).toISOString();
-      return `  ${id} ${queue} ${sizeBytes} ${arrival} ${shownText(sender)} to ${shownText(first)}${others}`;
-    },
-  );
 }

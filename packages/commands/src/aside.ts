@@ -12,7 +12,7 @@ import type { Store } from "@postmq/queue-store";
 import { exitCodes, messageQueues } from "@postmq/vocabulary";
 import type { MessageQueue } from "@postmq/vocabulary";
 
-import { note } from "./audited.ts";
+import { note, notingFailure } from "./audited.ts";
 import { CommandFailure } from "./command.ts";
 import type { CommandContext } from "./command.ts";
 import {
@@ -23,6 +23,7 @@ import {
   selectedIds,
   watchSteps,
 } from "./copying-progress.ts";
+import { dryRun } from "./dry-run.ts";
 import { withQueue } from "./open-queue.ts";
 import { readParameters } from "./read-parameters.ts";
 import {
@@ -35,8 +36,8 @@ import type { GivenSelection } from "./selection-options.ts";
 import { shownText } from "./shown-text.ts";
 import { untilStopped } from "./stop-signal.ts";
 
-const usageText = `usage: postmq aside --to NAME [selection] [--all] [--reason TEXT]
-       postmq aside --back NAME [selection]
+const usageText = `usage: postmq aside --to NAME [selection] [--all] [--dry-run] [--reason TEXT]
+       postmq aside --back NAME [selection] [--dry-run] [--reason TEXT]
        postmq aside --list
        postmq aside --remove NAME
 
@@ -44,10 +45,11 @@ const usageText = `usage: postmq aside --to NAME [selection] [--all] [--reason T
 --back    moves them back; all of them unless a selection is given
 --list    names instances that messages were moved to, with how many are there
 --remove  forgets NAME, if it is empty
+--dry-run counts and shows some; moves nothing
 -c FILE   configuration; --instance NAME: from which instance
 selection: ${selectionUsage}
 `;
-const ownFlags = ["--all", "--list", "--help", "-h"];
+const ownFlags = ["--all", "--dry-run", "--list", "--help", "-h"];
 const ownValues = ["--to", "--back", "--remove", "--reason"];
 /** What is in corrupt moves when it is named. */
 const movedQueues = messageQueues.filter((queue) => queue !== "corrupt");
@@ -120,6 +122,16 @@ async function move(
   const { store: here, given, signal, config } = moving;
   const copying = here.copying();
   if (verb === "--back" && !(await copying.asideNames()).includes(name)) throw unknownAside(name);
+  if (given.flags.has("--dry-run")) {
+    const { selection } = given;
+    const about = { selection, queues: queuesOf(selection), signal };
+    if (verb === "--to") {
+      return await dryRun(context, here, { ...about, participle: `moved to ${name}` });
+    }
+    return await inOtherInstance(context, { name, config }, (there) =>
+      dryRun(context, there, { ...about, participle: `moved back from ${name}` }),
+    );
+  }
   await finishOthers(context, here, copying, config);
   if (verb === "--to") await copying.rememberAside(name);
   return await inOtherInstance(context, { name, config }, async (there) => {
@@ -140,7 +152,10 @@ async function move(
       reason: given.values.get("--reason") ?? "",
     };
     await note(auditing, context, { ...about, outcome: "started" });
-    const { counts, isStopped } = await watchSteps(context, steps, { signal, say: sentence });
+    const { counts, isStopped } = await notingFailure(
+      () => note(auditing, context, { ...about, outcome: "failed" }),
+      () => watchSteps(context, steps, { signal, say: sentence }),
+    );
     const done = counts ?? nothing;
     const outcome = isStopped ? "cancelled" : "done";
     await note(auditing, context, { ...about, outcome, count: done.moved });

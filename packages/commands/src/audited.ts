@@ -27,3 +27,16 @@ export async function note(
     context.complain(`${context.name}: warning: no note in the audit log: ${error.message}\n`);
   }
 }
+
+/** Does what was noted as started; if it fails, that is noted, too. A store that went away leaves the beginning alone. */
+export async function notingFailure<Result>(
+  noteFailure: () => Promise<void>,
+  use: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await use();
+  } catch (error) {
+    await noteFailure();
+    throw error;
+  }
+}

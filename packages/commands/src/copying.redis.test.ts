@@ -122,6 +122,50 @@ describe("postmq aside", () => {
       assert.equal(await list(), `${store.instanceName}: 0 messages\n`);
     }));
 
+  it("with --dry-run counts and shows what would move, there and back, and moves nothing", () =>
+    withQueue(async ({ store, command, other }) => {
+      const ids = await fill(store, 12, "dead.example");
+      const to = ["postmq", "aside", "--to", other, "--domain", "dead.example"];
+      const dry = await command.run([...to, "--dry-run"]);
+      assert.deepEqual([dry.code, dry.err], [0, ""]);
+      const lines = dry.out.split("\n");
+      assert.equal(lines[0], `12 messages would be moved to ${other} (domain=dead.example)`);
+      assert.ok(lines[1]?.startsWith(`  ${ids[0]} deferred 20 2023-11-14T22:13:20.000Z from@`));
+      assert.deepEqual(lines.slice(11), ["... and 2 more", ""]);
+      assert.equal((await command.run(["postmq", "aside", "--list"])).out, "");
+      assert.equal((await command.run([...to, "--id", ids[0] ?? ""])).code, 0);
+      const back = ["postmq", "aside", "--back", other, "--dry-run"];
+      const { out } = await command.run(back);
+      assert.match(
+        out,
+        new RegExp(`^1 message would be moved back from ${other} \\(all\\)\n  ${ids[0]} `),
+      );
+      assert.equal(await deferredIn(store), 11);
+      assert.equal((await store.auditing().readAudit({ limit: 9 })).entries.length, 2);
+    }));
+
+  it("notes that it failed, and why not all went is told, when Redis has no room for the copies", () =>
+    withQueue(async ({ store, command, other }) => {
+      await fill(store, 3, "dead.example");
+      await redis.cli("SET", "ballast", "x");
+      await redis.cli("SETRANGE", "ballast", String(20_000_000), "x");
+      const used = /^used_memory:(\d+)/m.exec(await redis.cli("INFO", "memory"))?.[1];
+      try {
+        await redis.cli("CONFIG", "SET", "maxmemory", String(Math.ceil(Number(used) / 0.97)));
+        const refused = await command.run(["postmq", "aside", "--to", other, "--all"]);
+        assert.equal(refused.code, 69);
+        assert.match(refused.err, /^aside: fatal: Redis is nearly full: nothing is restored\n$/);
+      } finally {
+        await redis.cli("CONFIG", "SET", "maxmemory", "0");
+        await redis.cli("DEL", "ballast");
+      }
+      const { entries } = await store.auditing().readAudit({ limit: 9 });
+      assert.deepEqual(
+        entries.map(({ outcome }) => outcome),
+        ["failed", "started"],
+      );
+    }));
+
   it("refuses an empty selection without --all, a bad name, itself, and an instance that it does not know", () =>
     withQueue(async ({ store, command, other }) => {
       await fill(store, 1, "dead.example");
@@ -159,6 +203,46 @@ describe("postmq export and import", () => {
       assert.deepEqual(second, { code: 0, out: "Imported: 0 messages, 4 here already\n", err: "" });
       const there = await command.run(["mailq", "--instance", other]);
       assert.match(there.out, /in 4 Requests\.$/m);
+    }));
+
+  it("export --dry-run counts and shows what would be written and deleted, and makes no file", () =>
+    withQueue(async ({ store, command, path }) => {
+      const [id] = await fill(store, 1, "dead.example");
+      const args = ["postmq", "export", "--all", "--output", path, "--dry-run"];
+      const dry = await command.run([...args, "--delete"]);
+      assert.match(
+        dry.out,
+        new RegExp(
+          `^1 message would be written and deleted \\(all\\)\n  ${id} deferred 20 .* to to@dead`,
+        ),
+      );
+      assert.match((await command.run(args)).out, /^1 message would be written \(all\)\n/);
+      assert.ok(!existsSync(path) && !existsSync(`${path}.lock`));
+      assert.equal(await deferredIn(store), 1);
+    }));
+
+  it("export that is told to stop takes its file away, so that the same command begins anew", () =>
+    withQueue(async ({ store, command, path }) => {
+      await fill(store, 120, "dead.example");
+      const args = ["postmq", "export", "--output", path];
+      const stopSoon = (event: string) => {
+        if (event !== "SIGTERM") return;
+        process.off("newListener", stopSoon);
+        setImmediate(() => process.kill(process.pid, "SIGTERM"));
+      };
+      process.on("newListener", stopSoon);
+      const stopped = await command.run(args);
+      assert.equal(stopped.code, 75);
+      const said = /^export: stopped: exported (\d+) messages; .*backup was taken away again\n$/;
+      assert.ok(Number(said.exec(stopped.err)?.[1]) < 120, stopped.err);
+      assert.ok(!existsSync(path));
+      const whole = await command.run(args);
+      assert.deepEqual(whole, { code: 0, out: "", err: "export: exported 120 messages\n" });
+      const third = await command.run(args);
+      assert.deepEqual(
+        [third.code, third.err],
+        [73, `export: fatal: ${path}: is there already: name another\n`],
+      );
     }));
 
   it("export --delete needs a file that is new, and says what to go on with", () =>
@@ -277,6 +361,10 @@ describe("postmq export and import", () => {
       assert.match(err, /does not end as an export does/);
       const missing = await command.run(["postmq", "import", "/nowhere/x"]);
       assert.equal(missing.code, 74);
+      const other = await command.run(["postmq", "import"], { input: "no export\n" });
+      const why = "line 1 is no JSON, and the file does not begin as an export does";
+      const told = { code: 65, out: "", err: `import: fatal: ${why}: nothing is restored\n` };
+      assert.deepEqual(other, told);
     }));
 });
 

@@ -17,15 +17,17 @@ import {
   parseHeader,
   whileReachable,
 } from "@postmq/queue-admin";
-import type { ExportCounts, ExportOutput } from "@postmq/queue-admin";
+import type { ExportCounts, ExportOutput, Selection } from "@postmq/queue-admin";
 import type { Store } from "@postmq/queue-store";
 import { exitCodes, messageQueues } from "@postmq/vocabulary";
+import type { MessageQueue } from "@postmq/vocabulary";
 
-import { note } from "./audited.ts";
+import { note, notingFailure } from "./audited.ts";
 import { CommandFailure } from "./command.ts";
 import type { CommandContext } from "./command.ts";
 import { finishOthers, openWithinMs, selectedIds, watchSteps } from "./copying-progress.ts";
 import type { CopyingSide } from "./copying-progress.ts";
+import { dryRun } from "./dry-run.ts";
 import { lockFile } from "./file-lock.ts";
 import type { FileLock } from "./file-lock.ts";
 import { withQueue } from "./open-queue.ts";
@@ -40,17 +42,18 @@ import type { GivenSelection } from "./selection-options.ts";
 import { shownText } from "./shown-text.ts";
 import { untilStopped } from "./stop-signal.ts";
 
-const usageText = `usage: postmq export [selection] [--all] [--output FILE|-]
-       postmq export [selection] [--all] --delete --output FILE [--append] [--reason TEXT]
+const usageText = `usage: postmq export [selection] [--all] [--output FILE|-] [--dry-run]
+       postmq export [selection] [--all] --delete --output FILE [--append] [--dry-run] [--reason TEXT]
 
 --output  where to; - is standard output, the default. A file that is there is never written over
 --delete  delete what was written, once it is on disk; what somebody is at work on stays, and is counted
 --append  go on with the file of an export --delete that was broken off
+--dry-run counts and shows some; writes and deletes nothing
 -c FILE   configuration; --instance NAME: of which instance
 selection: ${selectionUsage}
 All queues are exported unless the selection names some.
 `;
-const ownFlags = ["--all", "--delete", "--append", "--help", "-h"];
+const ownFlags = ["--all", "--delete", "--append", "--dry-run", "--help", "-h"];
 const ownValues = ["--output", "--reason"];
 
 type Exporting = {
@@ -76,13 +79,15 @@ export async function exportQueue(context: CommandContext): Promise<number> {
   return await untilStopped((signal) =>
     withQueue(parameters, { command: context.name, withinMs: openWithinMs }, (store) =>
       whileReachable(store, async () => {
+        if (given.flags.has("--dry-run")) return await dryRunOf(context, store, given, signal);
         const copying = store.copying();
         await finishOthers(context, store, copying, config);
         const exporting = { store, copying, given, signal };
         const ended = await (given.flags.has("--delete")
           ? deleting(context, exporting, output)
           : copyingOnly(context, exporting, output));
-        context.complain(`${context.name}: ${sentence(ended)}\n`);
+        const rest = given.flags.has("--delete") ? "--append goes on" : leftOf(output);
+        context.complain(`${context.name}: ${sentence(ended, rest)}\n`);
         return ended.isStopped ? exitCodes.tempFail : exitCodes.ok;
       }),
     ),
@@ -100,7 +105,23 @@ function assertSensible({ flags, selection }: GivenSelection, output: string): v
   }
 }
 
-/** To standard output, or to a file that is new. */
+async function dryRunOf(
+  context: CommandContext,
+  store: Store,
+  given: GivenSelection,
+  signal: AbortSignal,
+): Promise<number> {
+  const { selection, flags } = given;
+  const participle = flags.has("--delete") ? "written and deleted" : "written";
+  return await dryRun(context, store, {
+    selection,
+    queues: queuesOf(selection),
+    participle,
+    signal,
+  });
+}
+
+/** To standard output, or to a file that is new; it is taken away if the process is told to stop: a part is no backup. */
 async function copyingOnly(
   context: CommandContext,
   exporting: Exporting,
@@ -111,7 +132,8 @@ async function copyingOnly(
   }
   await using file = await ExportFile.create(output);
   const ended = await writeAll(context, exporting, file);
-  await file.sync();
+  if (ended.isStopped) await file.remove();
+  else await file.sync();
   return ended;
 }
 
@@ -149,7 +171,10 @@ async function deleting(
     reason: given.values.get("--reason") ?? "",
   };
   await note(auditing, context, { ...about, outcome: "started" });
-  const watched = await watchSteps(context, steps, { signal, say: shortly });
+  const watched = await notingFailure(
+    () => note(auditing, context, { ...about, outcome: "failed" }),
+    () => watchSteps(context, steps, { signal, say: shortly }),
+  );
   const counts = watched.counts ?? nothing;
   if (!watched.isStopped) await file.write(endLine(counts));
   await file.sync();
@@ -178,7 +203,11 @@ type OpenExport = AsyncDisposable & {
 };
 
 async function created(copying: CopyingSide, store: Store, path: string): Promise<OpenExport> {
-  return await begun(copying, store, await ExportFile.create(path));
+  return await begun(
+    copying,
+    store,
+    await ExportFile.create(path, "name another, or go on with it by --append"),
+  );
 }
 
 /** Before anything is deleted its place is known here: a file that finds none belongs somewhere else. */
@@ -200,9 +229,10 @@ async function reopened(copying: CopyingSide, store: Store, path: string): Promi
     if (!deletes) throw new Error("is a backup without --delete: begin a new one");
     if (instance !== store.instanceName)
       throw new Error(`is an export of the instance ${shownText(instance)}`);
-    const moving = await copying.moving(store.clock.nowMs() + 1);
-    const own = moving.filter(({ to }) => to === `${fileMove}${exportId}`);
-    if (own.length > 0) await copying.putBack(own);
+    for await (const moves of copying.moving(Number.MAX_SAFE_INTEGER)) {
+      const own = moves.filter(({ to }) => to === `${fileMove}${exportId}`);
+      if (own.length > 0) await copying.putBack(own);
+    }
     const place = await copying.readPlace(exportId);
     const lastBatch = await file.goOn(place === "" ? undefined : Number(place));
     return openExport(file, exportId, lastBatch);
@@ -230,7 +260,11 @@ function newHeader(
 }
 
 function pages({ store, given }: Exporting) {
-  return selectedIds(store, given.selection, given.selection.queues ?? messageQueues);
+  return selectedIds(store, given.selection, queuesOf(given.selection));
+}
+
+function queuesOf(selection: Selection): readonly MessageQueue[] {
+  return selection.queues ?? messageQueues;
 }
 
 const nothing: ExportCounts = { messages: 0, busy: 0, unreadable: 0 };
@@ -244,6 +278,11 @@ function shortly({ messages, busy, unreadable }: ExportCounts): string {
   return `exported ${parts.join(", ")}`;
 }
 
-function sentence({ counts, isStopped }: Ended): string {
-  return isStopped ? `stopped: ${shortly(counts)}; the file has no end` : shortly(counts);
+function sentence({ counts, isStopped }: Ended, rest: string): string {
+  return isStopped ? `stopped: ${shortly(counts)}; ${rest}` : shortly(counts);
+}
+
+/** What becomes of an export that only copies, when it is stopped. */
+function leftOf(output: string): string {
+  return output === "-" ? "what was written has no end" : `${output} was taken away again`;
 }

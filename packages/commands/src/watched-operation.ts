@@ -4,9 +4,9 @@
  */
 import { formatSelection, runOperation } from "@postmq/queue-admin";
 import type { OperationFaces, OperationProgress, OperationTask } from "@postmq/queue-admin";
-import type { Auditing } from "@postmq/queue-store";
+import type { AuditEntry, Auditing } from "@postmq/queue-store";
 
-import { note } from "./audited.ts";
+import { note, notingFailure } from "./audited.ts";
 import type { CommandContext } from "./command.ts";
 
 const tellEveryMs = 1000;
@@ -33,7 +33,7 @@ export async function watchOperation(
   options: WatchOptions,
 ): Promise<Watched> {
   const { task, action, reason } = options;
-  const told = (outcome: "started" | "done" | "cancelled", count?: number) =>
+  const told = (outcome: AuditEntry["outcome"], count?: number) =>
     note(faces.auditing, context, {
       action,
       selection: formatSelection(task.selection),
@@ -41,12 +41,13 @@ export async function watchOperation(
       ...(reason === undefined ? {} : { reason }),
       ...(count === undefined ? {} : { count }),
     });
-  if (!task.isDryRun) await told("started");
-  const watched = await runSteps(context, faces, options);
-  const isCancelled = watched.isStopped;
-  if (!task.isDryRun) {
-    await told(isCancelled ? "cancelled" : "done", Math.max(...watched.progress.done));
-  }
+  if (task.isDryRun) return await runSteps(context, faces, options);
+  await told("started");
+  const watched = await notingFailure(
+    () => told("failed"),
+    () => runSteps(context, faces, options),
+  );
+  await told(watched.isStopped ? "cancelled" : "done", Math.max(...watched.progress.done));
   return watched;
 }
 

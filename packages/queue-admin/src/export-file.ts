@@ -8,7 +8,7 @@
  *
  * Source: docs/BACKUP.md; spec sendmail-queue.md §7.
  */
-import { open } from "node:fs/promises";
+import { open, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 
@@ -37,15 +37,18 @@ export class ExportFile implements ExportOutput, AsyncDisposable {
     this.#path = path;
   }
 
-  /** @throws PMQ_EXPORT_FILE when there is a file of that name, or it can't be made */
-  static async create(path: string): Promise<ExportFile> {
+  /**
+   * @param advice what to do when there is a file of that name
+   * @throws PMQ_EXPORT_FILE when there is one, or it can't be made
+   */
+  static async create(path: string, advice = "name another"): Promise<ExportFile> {
     try {
       const created = new ExportFile(await open(path, "wx+", 0o600), path);
       await created.#syncDirectory();
       return created;
     } catch (error) {
       const isThere = error instanceof Error && "code" in error && error.code === "EEXIST";
-      throw trouble(path, isThere ? "is there already: name another, or use --append" : error);
+      throw trouble(path, isThere ? `is there already: ${advice}` : error);
     }
   }
 
@@ -90,6 +93,15 @@ export class ExportFile implements ExportOutput, AsyncDisposable {
   async sync(): Promise<void> {
     try {
       await this.#file.sync();
+    } catch (error) {
+      throw trouble(this.#path, error);
+    }
+  }
+
+  /** Takes the file away; nothing may be written any more. @throws PMQ_EXPORT_FILE */
+  async remove(): Promise<void> {
+    try {
+      await unlink(this.#path);
     } catch (error) {
       throw trouble(this.#path, error);
     }
