@@ -1,7 +1,6 @@
 /**
- * Lists each rule of docs/spec/scheduling.md and delivery.md with the tests that show it: `node scripts/list-rules.ts [S21 …]`.
- *
- * It ends with 1 when a rule has none.
+ * Lists each rule of docs/spec/scheduling.md, delivery.md and admin-tools.md with the tests that show it:
+ * `node scripts/list-rules.ts [S21 …]`. It ends with 1 when a rule has none.
  */
 import { join } from "node:path";
 import { rulesWithTests, specs } from "./rules/rules-with-tests.ts";

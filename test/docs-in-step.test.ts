@@ -63,8 +63,14 @@ describe("docs/PARAMETERS.md", () => {
     assert.deepEqual(wrong, []);
   });
 
-  it("names every service that reads a parameter", () => {
+  it("names every service that reads a parameter, and commands", () => {
     const text = readFileSync(join(root, "docs/PARAMETERS.md"), "utf8");
+    // Commands name parameters in what they print, too.
+    const readByCommands = new Set(
+      globSync("packages/commands/src/**/*.ts", { cwd: root })
+        .map((file) => readFileSync(join(root, file), "utf8"))
+        .flatMap((source) => source.match(/(?<=\bparameters\.)\w+/g) ?? []),
+    );
     const missing: string[] = [];
     for (const section of text.split(/^## /m).slice(1)) {
       const name = section.slice(0, section.indexOf("\n"));
@@ -75,6 +81,8 @@ describe("docs/PARAMETERS.md", () => {
           missing.push(`${name}: ${service}`);
         }
       }
+      const isNamed = readers.includes("commands") || readers.includes("start");
+      if (!isNamed && readByCommands.has(name)) missing.push(`${name}: commands`);
     }
     assert.deepEqual(missing, []);
   });

@@ -16,6 +16,7 @@ export type Rule = { readonly id: string; readonly tests: readonly RuleTest[] };
 export const specs = [
   { file: "docs/spec/scheduling.md", letter: "S", count: 38 },
   { file: "docs/spec/delivery.md", letter: "D", count: 34 },
+  { file: "docs/spec/admin-tools.md", letter: "A", count: 12 },
 ] as const;
 export type Spec = (typeof specs)[number];
 

@@ -253,12 +253,14 @@ async function spoolFiles(root: string): Promise<readonly string[]> {
     .map((entry) => join(entry.parentPath, entry.name));
 }
 
-/** rewrite_context of SMTP, the client's reverse name and our own address; and so content begins elsewhere. */
+/** rewrite_context of SMTP, the client's reverse name, our own address, an empty full name; and so content begins elsewhere. */
 function withoutUnstored(text: string): string {
   const isSmtp = text.includes("log_client_name");
   const lines = isSmtp ? "rewrite_context|reverse_client_name|server_\\w+" : "none";
   return withoutStart(
-    text.replaceAll(new RegExp(`^(?: *\\d+ )?named_attribute: (?:${lines})=.*\\n`, "gm"), ""),
+    text
+      .replaceAll(new RegExp(`^(?: *\\d+ )?named_attribute: (?:${lines})=.*\\n`, "gm"), "")
+      .replaceAll(/^(?: *\d+ )?sender_fullname: \n/gm, ""),
   );
 }
 

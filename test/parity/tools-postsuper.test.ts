@@ -70,7 +70,7 @@ describe("postsuper beside Postfix's", () => {
     await sides.compare({ words: ["postqueue", "-p"], ...afterwards(words) });
   }
 
-  it("-d deletes by id and ALL, from the queues named", async () => {
+  it("A2 -d deletes by id and ALL, from the queues named", async () => {
     await playAll({
       "-d": (id) => ({ words: ["-d", id("one")] }),
       "-d of each queue": (id) => ({

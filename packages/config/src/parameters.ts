@@ -561,7 +561,7 @@ export const parameterTable = {
   delay_warning_time: time({
     default: "0h",
     unit: "h",
-    readBy: ["qmgr", "bounce"],
+    readBy: ["qmgr", "bounce", "commands"],
     source: "postconf(5); spec S13",
     about: "Age at which the sender is told that a message is still in the queue; 0: never.",
   }),

@@ -38,7 +38,7 @@ export { assertSensible, queuesFor, runOperation } from "./run-operation.ts";
 export type { OperationFaces } from "./run-operation.ts";
 export { queuesToRead, selectMessages, Selector } from "./select-messages.ts";
 export type { SelectedPage } from "./select-messages.ts";
-export { selectionName, selectionNames } from "./selection-names.ts";
+export { selectionNames } from "./selection-names.ts";
 export type { SelectionName, SelectionPair } from "./selection-names.ts";
 export type { Contains, Range, Selection } from "./selection.ts";
 export { shownAddress, shownRecipients } from "./shown-recipients.ts";

@@ -508,6 +508,24 @@ describe("an operator's act", () => {
         await assertConsistent(under);
       }));
 
+    it("A2 a delete takes all of its queue, and no reason of a message elsewhere", () =>
+      within(async (under) => {
+        const { store } = under;
+        const led = await lead(store);
+        const deferred = await stored(store.intake());
+        const held = await stored(store.intake());
+        await deferIncoming(store, led, { dueMs: 4_000_000_000_000 });
+        assert.equal(await act(store, "hold", held), "done");
+        const before = (await listed(store, held))?.recipients;
+        assert.equal(before?.[0]?.state.kind, "deferred");
+        const incoming = await stored(store.intake());
+        assert.equal(await walk(store, "delete", "deferred"), 1);
+        const left = await Promise.all([deferred, held, incoming].map((id) => queueOf(store, id)));
+        assert.deepEqual(left, [undefined, "hold", "incoming"]);
+        assert.deepEqual((await listed(store, held))?.recipients, before);
+        await assertConsistent(under);
+      }));
+
     it("by two operators at once acts on each message once", () =>
       within(async (under) => {
         const { store } = under;

@@ -5,7 +5,7 @@ export type { HttpProblem } from "./http-problem.ts";
 export { clientOf, openHttpServer } from "./http-server.ts";
 export type { HttpServer, HttpServerOptions, NeedsScope } from "./http-server.ts";
 export { InFlowDelay } from "./in-flow-delay.ts";
-export { formatAddress, isLoopback, listenOn, parseListenAddress } from "./listen-address.ts";
+export { isLoopback, listenOn } from "./listen-address.ts";
 export type { ListenAddress } from "./listen-address.ts";
 export { runService } from "./run-service.ts";
 export type { Service, ServiceContext, ServiceListener } from "./service.ts";
