@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 
 import type { ListedMessage } from "@postmq/queue-store";
 
-import { matches } from "./matches.ts";
+import { matches, selectionMatcher } from "./matches.ts";
 import { parseSelection } from "./parse-selection.ts";
 import { listedMessage } from "./samples.test-support.ts";
 
@@ -64,6 +64,24 @@ describe("what a selection means", () => {
     assert.ok(!isMeant(["reason", "^timed out"]) && !isMeant(["reason", "near"]));
     const corrupt = { ...message, queue: "corrupt", corruptReason: "no content" } as const;
     assert.ok(matches(parseSelection([["reason", "^no c"]], { nowMs }), corrupt));
+  });
+
+  it("looks at reasons one by one, so that others can have their turn between two of them", () => {
+    const { recipients } = listedMessage({
+      id: "4jX2VT6vBZzM14C",
+      queue: "deferred",
+      arrivalMs: nowMs,
+      sizeBytes: 2048,
+      sender: "",
+      recipients: ["refused", "refused", "refused", "timed out", "refused"].map((reason) => ({
+        address: "a@b.example",
+        reason,
+      })),
+    });
+    const { matchesReasons } = selectionMatcher(parseSelection([["reason", "time"]], { nowMs }));
+    const steps = matchesReasons(message, recipients);
+    const taken = Array.from({ length: 5 }, () => steps.next().value);
+    assert.deepEqual(taken, [undefined, undefined, undefined, true, undefined]);
   });
 
   it("sendmail's substrings in any case: one of a kind, every kind, and not with !", () => {

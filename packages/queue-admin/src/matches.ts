@@ -18,21 +18,30 @@ export type SelectionMatcher = {
   readonly matchesRecord: (message: ListedMessage) => boolean;
   /** Whether recipients matter: those beyond the first of a long list must be read, too. */
   readonly needsRecipients: boolean;
-  /** @param recipients all that are not done */
-  readonly matchesRecipients: (
-    message: ListedMessage,
-    recipients: readonly StoredRecipient[],
-  ) => boolean;
+  /** Reasons aside. @param recipients all that are not done */
+  readonly matchesRecipients: RecipientsTest;
+  /** A step for each recipient, since patterns can be slow. */
+  readonly matchesReasons: ReasonSteps;
 };
 
 /** Whether a message, all of whose undone recipients are in it, is one of a selection. */
 export function matches(selection: Selection, message: ListedMessage): boolean {
-  const { matchesRecord, matchesRecipients } = selectionMatcher(selection);
-  return matchesRecord(message) && matchesRecipients(message, message.recipients);
+  const { matchesRecord, matchesRecipients, matchesReasons } = selectionMatcher(selection);
+  const { recipients } = message;
+  if (!matchesRecord(message) || !matchesRecipients(recipients)) return false;
+  const steps = matchesReasons(message, recipients);
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
 }
 
 type RecordTest = (message: ListedMessage) => boolean;
-type RecipientsTest = (message: ListedMessage, recipients: readonly StoredRecipient[]) => boolean;
+type RecipientsTest = (recipients: readonly StoredRecipient[]) => boolean;
+type ReasonSteps = (
+  message: ListedMessage,
+  recipients: readonly StoredRecipient[],
+) => Generator<undefined, boolean, void>;
 
 /** A selection made ready for many messages. */
 export function selectionMatcher(selection: Selection): SelectionMatcher {
@@ -40,8 +49,9 @@ export function selectionMatcher(selection: Selection): SelectionMatcher {
   const recipients = recipientTests(selection);
   return {
     matchesRecord: (message) => records.every((test) => test(message)),
-    needsRecipients: recipients.length > 0,
-    matchesRecipients: (message, some) => recipients.every((test) => test(message, some)),
+    needsRecipients: recipients.length > 0 || selection.reason !== undefined,
+    matchesRecipients: (some) => recipients.every((test) => test(some)),
+    matchesReasons: reasonSteps(selection),
   };
 }
 
@@ -80,30 +90,35 @@ function recordTests(selection: Selection): readonly RecordTest[] {
 }
 
 function recipientTests(selection: Selection): readonly RecipientsTest[] {
-  const { recipient, domain, reason } = selection;
+  const { recipient, domain } = selection;
   const tests: RecipientsTest[] = [];
   if (recipient !== undefined) {
     const wanted = senderKey(recipient);
-    tests.push((_, some) => some.some(({ address }) => senderKey(address) === wanted));
+    tests.push((some) => some.some(({ address }) => senderKey(address) === wanted));
   }
   if (domain !== undefined) {
-    tests.push((_, some) => some.some(({ address }) => countedDomain(address) === domain));
-  }
-  if (reason !== undefined) {
-    const pattern = compileReason(reason);
-    tests.push(
-      ({ corruptReason }, some) =>
-        (corruptReason !== undefined && pattern.test(corruptReason)) ||
-        some.some(({ state }) => state.kind === "deferred" && pattern.test(state.reason)),
-    );
+    tests.push((some) => some.some(({ address }) => countedDomain(address) === domain));
   }
   const contained = containsOf(selection, "recipient");
   if (contained.length > 0) {
-    tests.push((_, some) =>
+    tests.push((some) =>
       contained.some((each) => some.some(({ address }) => holds(each, address)) !== each.isNot),
     );
   }
   return tests;
+}
+
+function reasonSteps({ reason }: Selection): ReasonSteps {
+  const pattern = reason === undefined ? undefined : compileReason(reason);
+  return function* steps({ corruptReason }, some) {
+    if (pattern === undefined) return true;
+    if (corruptReason !== undefined && pattern.test(corruptReason)) return true;
+    for (const { state } of some) {
+      if (state.kind === "deferred" && pattern.test(state.reason)) return true;
+      yield undefined;
+    }
+    return false;
+  };
 }
 
 /** Whether it asks for what only a readable record tells: more than ids, queues, reasons and ages. */

@@ -19,7 +19,7 @@ export type OperationTask = {
 
 /** Plain JSON, so that it can be kept. */
 export type OperationProgress = {
-  /** When the present act began, ms: what entered its queue later is left alone. */
+  /** When the operation began, or its retry, ms: what entered its queue later is left alone. */
   readonly begunMs: number;
   /** Index into `acts`, and the queue and the place in it that come next. */
   readonly act: number;

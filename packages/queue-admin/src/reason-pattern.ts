@@ -1,5 +1,6 @@
 /**
- * Patterns over reasons, in a linear engine (RE2): none of them can stall a service, whoever wrote it.
+ * Patterns over reasons, in a linear engine (RE2): none of them goes on for seconds at one reason, whoever wrote it. At
+ * many reasons it may: who looks at these lets others have their turn between two of them.
  *
  * Departs: neither back-references nor look-around (PCRE) exist in it; a pattern with one is refused.
  *
@@ -10,6 +11,8 @@ import { RE2JS } from "re2js";
 /** Patterns are compiled, and sought in texts of 1 000 characters, on the thread that serves others too. */
 const longestPattern = 250;
 const mostRepetitions = 100;
+/** Of most messages in a page the reason is one of a few. */
+const mostRemembered = 1000;
 
 export type ReasonPattern = { readonly test: (text: string) => boolean };
 
@@ -29,10 +32,22 @@ export function compileReason(pattern: string): ReasonPattern {
   }
   try {
     const compiled = RE2JS.compile(pattern);
-    return { test: (text) => compiled.test(text) };
+    return { test: remembering((text) => compiled.test(text)) };
   } catch (error) {
     throw new RangeError(`is no pattern of RE2: ${placeOf(error, pattern)}`, { cause: error });
   }
+}
+
+function remembering(test: ReasonPattern["test"]): ReasonPattern["test"] {
+  const verdicts = new Map<string, boolean>();
+  return (text) => {
+    const known = verdicts.get(text);
+    if (known !== undefined) return known;
+    if (verdicts.size >= mostRemembered) verdicts.clear();
+    const verdict = test(text);
+    verdicts.set(text, verdict);
+    return verdict;
+  };
 }
 
 /** The engine names the piece that it can't take; where that begins helps in a long pattern. */

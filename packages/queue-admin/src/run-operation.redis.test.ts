@@ -100,6 +100,33 @@ describe("operations on a selection", () => {
       assert.deepEqual(again.done, [0, 0]);
     }));
 
+  it("A3 lets go of nothing unexpired, nor of what is held while it runs", () =>
+    withQueue(async ({ store, faces, keep, queueOf }) => {
+      for (const selection of [{}, { domain: "far.example" }]) {
+        const held = await keep({ queue: "hold" });
+        const theirs = await keep();
+        await faces.acting.act("expire", [theirs]);
+        const late: QueueId[] = [];
+        let last: OperationProgress | undefined;
+        for await (const progress of runOperation(faces, task(["expire", "release"], selection))) {
+          last = progress;
+          if (late.length > 0 || progress.queue !== "incoming") continue;
+          // Expiry is through with hold; the clock may say that these were there when it began.
+          late.push(await keep({ queue: "hold", arrivalMs: 1000 }), await keep({ queue: "hold" }));
+          const { begunMs } = progress;
+          await waitFor(() => store.clock.nowMs() > begunMs + 5, { describe: "a later moment" });
+          late.push(await keep({ queue: "hold" }));
+          await faces.acting.act("hold", [theirs]);
+        }
+        assert.equal(late.length, 3);
+        assert.deepEqual(last?.done, [1, 1]);
+        assert.equal(await queueOf(held), "deferred");
+        assert.equal((await store.looking().message(held))?.isForceExpired, true);
+        for (const id of [...late, theirs]) assert.equal(await queueOf(id), "hold");
+        await finished(faces, task(["delete"], {}));
+      }
+    }));
+
   it("lets go and tries at once: each act sees what the one before it moved", () =>
     withQueue(async ({ store, faces, keep, queueOf }) => {
       const held = await keep({ queue: "hold", sender: "x@y.example" });

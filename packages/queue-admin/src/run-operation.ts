@@ -6,7 +6,9 @@
  * by the store itself; otherwise a step reads a page of candidates and acts on those that the selection means. Between
  * the two a message may change: its queue is checked again by the script that acts, other parts (a reason, say) are not.
  *
- * Each act begins anew: what enters a queue after that is left alone, so that every operation ends.
+ * What enters a queue after the operation began is left alone, so that every operation ends. Only a retry begins anew: it
+ * takes what the release before it moved. A release behind an expiry takes only what is expired. Mail that is held, or
+ * comes to be meant, between the two would be delivered otherwise, where the sender is to have it back.
  *
  * Source: spec http-api.md §2 "/v1/operations"; admin-tools.md §2.
  */
@@ -118,18 +120,24 @@ class Steps {
 
   #nextAct({ queue: _queue, cursor: _cursor, ...progress }: OperationProgress): OperationProgress {
     const act = progress.act + 1;
-    const isOver = act >= this.#task.acts.length;
-    return { ...progress, act, isOver, ...(isOver ? {} : { begunMs: this.#nowMs() }) };
+    const next = this.#task.acts[act];
+    const begunMs = next === "retry" ? this.#nowMs() : progress.begunMs;
+    return { ...progress, act, isOver: next === undefined, begunMs };
   }
 
   #step(act: Act, queue: MessageQueue, progress: OperationProgress): Promise<OperationProgress> {
     const { isDryRun } = this.#task;
     if (!this.#isWholeQueues) return this.#onSelected(act, queue, progress);
-    if (!isDryRun) return this.#onAll(act, queue, progress);
-    // Which of them an expiry changes is told by their records only.
-    return act === "expire"
-      ? this.#onSelected(act, queue, progress)
-      : this.#countAll(queue, progress);
+    // Which of them an expiry changes, or has changed, is told by their records only.
+    const needsRecords = isDryRun ? act === "expire" : this.#takesOnlyExpired(progress);
+    if (needsRecords) return this.#onSelected(act, queue, progress);
+    return isDryRun ? this.#countAll(queue, progress) : this.#onAll(act, queue, progress);
+  }
+
+  /** In a dry run nothing is expired, and all of it would be. */
+  #takesOnlyExpired({ act }: OperationProgress): boolean {
+    const { acts, isDryRun } = this.#task;
+    return !isDryRun && acts[act] === "release" && acts.slice(0, act).includes("expire");
   }
 
   async #onAll(
@@ -163,7 +171,10 @@ class Steps {
     queue: MessageQueue,
     progress: OperationProgress,
   ): Promise<OperationProgress> {
-    const { messages, seen, cursor } = await this.#selector.page(queue, progress.cursor);
+    const { messages: selected, seen, cursor } = await this.#selector.page(queue, progress.cursor);
+    const messages = this.#takesOnlyExpired(progress)
+      ? selected.filter(({ isForceExpired }) => isForceExpired)
+      : selected;
     const counts = this.#task.isDryRun
       ? wouldBe(act, messages)
       : await this.#actOn(act, messages, { queue, begunMs: progress.begunMs });

@@ -3,13 +3,16 @@
  *
  * Nothing is remembered between two pages but a cursor, which names the index too: another process can go on from it.
  * Mail moves meanwhile: what stays in its queue is seen once, what moves may be seen twice or not at all, as in Postfix
- * (Q9). Where recipients matter, all undone ones of a message are looked at, not only those that a listing shows.
+ * (Q9). Where recipients matter, all undone ones of a message are looked at, not only those that a listing shows. A page
+ * is bounded in recipients as in messages, and whoever looks at them lets others have their turn.
  *
  * Source: DESIGN §3 "Indexes"; spec http-api.md §2, sendmail-queue.md §5.
  */
+import { setImmediate as othersTurn } from "node:timers/promises";
+
 import type { CandidateIndex, ListedMessage, Selecting } from "@postmq/queue-store";
 import { countedDomain, listedQueues, messageQueues, PostmqError } from "@postmq/vocabulary";
-import type { MessageQueue } from "@postmq/vocabulary";
+import type { MessageQueue, StoredRecipient } from "@postmq/vocabulary";
 
 import { selectionMatcher } from "./matches.ts";
 import type { SelectionMatcher } from "./matches.ts";
@@ -17,7 +20,10 @@ import type { Selection } from "./selection.ts";
 
 /** Index entries looked at for a page. */
 const pageSize = 200;
-const idsPerPage = 200;
+/** Few: each may have 1 000 recipients, and a page of named ids can't end early, since its order is not theirs. */
+const idsPerPage = 20;
+/** The thread serves others, too: patterns over reasons can take long. */
+const longestTurnMs = 5;
 
 export type SelectedPage = {
   readonly messages: readonly ListedMessage[];
@@ -82,23 +88,37 @@ export class Selector {
 
   async #wanted(candidates: readonly ListedMessage[]): Promise<readonly ListedMessage[]> {
     const wanted: ListedMessage[] = [];
+    const giveTurn = turns();
     for (const message of candidates) {
-      if (this.#matcher.matchesRecord(message) && (await this.#matchesRecipients(message)))
-        wanted.push(message);
+      await giveTurn();
+      if (!this.#matcher.matchesRecord(message)) continue;
+      if (await this.#matchesRecipients(message, giveTurn)) wanted.push(message);
     }
     return wanted;
   }
 
-  async #matchesRecipients(message: ListedMessage): Promise<boolean> {
-    const { needsRecipients, matchesRecipients } = this.#matcher;
-    const { id, recipients, undoneRecipients } = message;
-    if (!needsRecipients || undoneRecipients <= recipients.length) {
-      return matchesRecipients(message, recipients);
+  async #matchesRecipients(
+    message: ListedMessage,
+    giveTurn: () => Promise<void>,
+  ): Promise<boolean> {
+    const { needsRecipients, matchesRecipients, matchesReasons } = this.#matcher;
+    const recipients = needsRecipients ? await this.#allUndone(message) : message.recipients;
+    if (!matchesRecipients(recipients)) return false;
+    const steps = matchesReasons(message, recipients);
+    for (;;) {
+      const step = steps.next();
+      if (step.done === true) return step.value;
+      await giveTurn();
     }
+  }
+
+  async #allUndone(message: ListedMessage): Promise<readonly StoredRecipient[]> {
+    const { id, recipients, undoneRecipients } = message;
+    if (undoneRecipients <= recipients.length) return recipients;
     const all = [...recipients];
     const from = (recipients.at(-1)?.number ?? -1) + 1;
     for await (const some of this.#selecting.undoneRecipients(id, from)) all.push(...some);
-    return matchesRecipients(message, all);
+    return all;
   }
 
   /** Every part that has an index may lead; undefined: the ids themselves. */
@@ -145,7 +165,8 @@ export class Selector {
 }
 
 /**
- * All messages of a selection, page by page; a page is never empty.
+ * All messages of a selection, page by page. Pages in which nothing is meant come too, empty: whoever has had enough can
+ * end it there, and need not wait until something is found.
  *
  * @param queues in this order, unless the selection names its queues; default: those that mailq lists
  */
@@ -159,7 +180,7 @@ export async function* selectMessages(
     let cursor: string | undefined;
     do {
       const page = await selector.page(queue, cursor);
-      if (page.messages.length > 0) yield page.messages;
+      yield page.messages;
       cursor = page.cursor;
     } while (cursor !== undefined);
   }
@@ -173,6 +194,16 @@ export function queuesToRead(
   if (queues === undefined) return others;
   const ordered = [...listedQueues, ...messageQueues];
   return [...new Set(ordered.filter((queue) => queues.includes(queue)))];
+}
+
+/** Called between two steps of some work, lets others have their turn when it has gone on for long enough. */
+function turns(): () => Promise<void> {
+  let begunMs = performance.now();
+  return async () => {
+    if (performance.now() - begunMs < longestTurnMs) return;
+    await othersTurn();
+    begunMs = performance.now();
+  };
 }
 
 function agesOf({ arrivedFromMs, arrivedToMs }: Selection) {

@@ -6,6 +6,9 @@ const lookEveryMs = 500;
 /**
  * Waits for a reading, which by itself would wait for Redis as long as it takes, but only while Redis answers.
  *
+ * What was begun goes on when Redis is back, although nobody waits for it any more: where that would do harm, each step is
+ * one call of this.
+ *
  * @throws PMQ_STORE_UNREACHABLE when Redis is away, at once or meanwhile
  */
 export async function whileReachable<T>(

@@ -36,7 +36,22 @@ export async function readListed(
   ids: readonly string[],
 ): Promise<readonly ListedMessage[]> {
   const messages: ListedMessage[] = [];
+  for await (const step of readListedSteps(redis, keys, ids)) messages.push(...step.messages);
+  return messages;
+}
+
+/**
+ * The same, for those who may have enough before the end.
+ *
+ * @yields what one script has read: of so many ids, some of which may be gone
+ */
+export async function* readListedSteps(
+  redis: Redis,
+  keys: InstanceKeys,
+  ids: readonly string[],
+): AsyncGenerator<{ messages: readonly ListedMessage[]; ids: number }, void, void> {
   for (let from = 0; from < ids.length;) {
+    const messages: ListedMessage[] = [];
     const some = ids.slice(from);
     const reply = asArray(
       await runInstanceScript(redis, keys.prefix, {
@@ -49,9 +64,9 @@ export async function readListed(
       const message = unpackListed(asText(entry));
       if (message !== undefined) messages.push(await withRecipients(redis, keys, message));
     }
+    yield { messages, ids: reply.length };
     from += reply.length;
   }
-  return messages;
 }
 
 /** Recipients that are not done, from a number on, in pages. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
 import type { CandidateIndex, Selecting, Store } from "@postmq/queue-store";
-import { startRedis, withStore } from "@postmq/testing";
+import { seededRandom, startRedis, withStore } from "@postmq/testing";
 import type { RedisServer } from "@postmq/testing";
 import type { MessageQueue, QueueId } from "@postmq/vocabulary";
 
@@ -107,6 +107,132 @@ describe("selecting candidates", () => {
       assert.deepEqual(seen.toSorted(), kept.toSorted());
     }));
 
+  it("pages through 20 000 of one arrival at the cost of each page, whoever leaves", () =>
+    withStore(
+      async ({ store, instanceName }) => {
+        const key = `postmq:{${instanceName}}:q:hold`;
+        const names = Array.from({ length: 20_000 }, (_, i) => `id${i}`);
+        for (let at = 0; at < names.length; at += 1000) {
+          await redis.cli("ZADD", key, ...names.slice(at, at + 1000).flatMap((id) => ["5000", id]));
+        }
+        const selecting = store.selecting();
+        let [seen, pages, cursor] = [0, 0, "0 "];
+        await redis.cli("CONFIG", "RESETSTAT");
+        for (; cursor !== ""; pages += 1) {
+          const index = { by: "queue" } as const;
+          const page = await selecting.candidates({ queue: "hold", index, limit: 100, cursor });
+          seen += page.seen;
+          cursor = page.cursor ?? "";
+          const last = cursor.split(" ")[2];
+          if (pages % 2 === 0 && last !== undefined) await redis.cli("ZREM", key, last);
+        }
+        assert.equal(seen, 20_000);
+        const calls = await callsOf(redis, "z");
+        assert.ok(calls < 25 * pages, `${calls} commands for ${pages} pages`);
+      },
+      { redis },
+    ));
+
+  it("gives what stays once and in order, whatever comes and goes between two pages (random runs)", () =>
+    withStore(
+      async ({ store, instanceName }) => {
+        const prefix = `postmq:{${instanceName}}`;
+        const selecting = store.selecting();
+        const random = seededRandom(Number(process.env["SEED"] ?? Date.now() % 1e6));
+        for (let run = 0; run < 4; run += 1) {
+          // Those of corrupt need no records.
+          const scores = new Map<string, number>();
+          const add = async (count: number) => {
+            const added = Array.from({ length: count }, () => ({
+              id: Array.from({ length: random.between(1, 3) }, () => random.pick(letters)).join(""),
+              score: random.pick([5000, 5000, 6000, 7000.5]),
+            })).filter(({ id }) => !scores.has(id));
+            if (added.length === 0) return;
+            for (const { id, score } of added) scores.set(id, score);
+            const known = [...new Set(added.map(({ id }) => id))];
+            const pairs = known.flatMap((id) => [String(scores.get(id)), id]);
+            await redis.cli("ZADD", `${prefix}:q:corrupt`, ...pairs);
+            await redis.cli("HSET", `${prefix}:why`, ...known.flatMap((id) => [id, "x"]));
+          };
+          await add(150);
+          const stayed = new Set(scores.keys());
+          const seen: string[] = [];
+          for (let cursor: string | undefined = "0 "; cursor !== undefined;) {
+            const index = { by: "queue" } as const;
+            const limit = random.between(1, 12);
+            const page = await selecting.candidates({ queue: "corrupt", index, limit, cursor });
+            seen.push(...page.messages.map(({ id }) => id));
+            ({ cursor } = page);
+            // Often the very one that the cursor names.
+            const gone = [...seen.slice(-1), ...[...stayed].filter(() => random.next() < 0.02)];
+            if (random.next() < 0.5) {
+              await redis.cli("ZREM", `${prefix}:q:corrupt`, ...gone, "nobody");
+              for (const id of gone) stayed.delete(id);
+            }
+            if (random.next() < 0.3) await add(5);
+          }
+          const ordered = seen.toSorted(
+            (a, b) =>
+              (scores.get(a) ?? 0) - (scores.get(b) ?? 0) ||
+              Buffer.compare(Buffer.from(a), Buffer.from(b)),
+          );
+          const about = `seed ${random.seed}, run ${run}`;
+          assert.deepEqual(seen, ordered, about);
+          assert.equal(new Set(seen).size, seen.length, about);
+          assert.deepEqual(new Set(seen).intersection(stayed), stayed, about);
+          await redis.cli("DEL", `${prefix}:q:corrupt`, `${prefix}:why`);
+        }
+      },
+      { redis },
+    ));
+
+  it("goes on at its place though the message there came back with a later arrival", () =>
+    withStore(
+      async ({ store, instanceName }) => {
+        const prefix = `postmq:{${instanceName}}`;
+        const ids = ["a", "b", "c", "d"];
+        const key = `${prefix}:q:corrupt`;
+        await redis.cli("ZADD", key, ...ids.flatMap((id) => ["5000", id]));
+        await redis.cli("HSET", `${prefix}:why`, ...ids.flatMap((id) => [id, "x"]));
+        const page = (cursor: string) => {
+          const index = { by: "queue" } as const;
+          return store.selecting().candidates({ queue: "corrupt", index, limit: 2, cursor });
+        };
+        const first = await page("0 ");
+        await redis.cli("ZADD", key, "9000", "b");
+        const second = await page(first.cursor ?? "");
+        const third = await page(second.cursor ?? "");
+        const seen = [first, second, third].map(({ messages }) => messages.map(({ id }) => id));
+        assert.deepEqual(seen, [["a", "b"], ["c", "d"], ["b"]]);
+        assert.equal(third.cursor, undefined);
+      },
+      { redis },
+    ));
+
+  it("ends a page early where messages have many recipients, and passes over none", () =>
+    withSelecting(async (store, selecting) => {
+      const kept: QueueId[] = [];
+      for (let i = 0; i < 15; i += 1) {
+        // Of more than 1 000 domains: these stand in an index of their own.
+        const recipients = Array.from({ length: 1100 }, (_, n) => `a@d${n}.example`);
+        kept.push(await stored(store.intake(), { queue: "hold", recipients }));
+        await stored(store.intake(), { queue: "hold", recipients: ["a@other.example"] });
+      }
+      for (const index of [{ by: "queue" }, { by: "domain", domain: "d7.example" }] as const) {
+        const seen: QueueId[] = [];
+        for (let cursor: string | undefined = "0 "; cursor !== undefined;) {
+          const page = await selecting.candidates({ queue: "hold", index, limit: 200, cursor });
+          const recipients = page.messages.flatMap((message) => message.recipients);
+          assert.ok(recipients.length < 13_000, `${recipients.length} recipients in a page`);
+          seen.push(...page.messages.map(({ id }) => id));
+          ({ cursor } = page);
+        }
+        assert.equal(new Set(seen).size, seen.length);
+        assert.equal(seen.length, index.by === "queue" ? 30 : 15);
+        assert.deepEqual(new Set(seen).intersection(new Set(kept)).size, 15);
+      }
+    }));
+
   it("takes no cursor that no page gave", () =>
     withSelecting(async (_store, selecting) => {
       for (const cursor of ["", "x", "1 ", "0 (1 A", "0 +inf A", "0 1 A B", "9 1 A"]) {
@@ -129,6 +255,18 @@ describe("selecting candidates", () => {
       assert.deepEqual(await Array.fromAsync(selecting.undoneRecipients(gone, 0)), []);
     }));
 });
+
+const letters = ["a", "B", "b", "Z", "z", "0", "_"] as const;
+
+/** Commands carried out since the figures were set to nothing, those of scripts too, whose names begin like that. */
+async function callsOf(redis: RedisServer, start: string): Promise<number> {
+  const lines = (await redis.cli("INFO", "commandstats")).matchAll(
+    /^cmdstat_(\w+).*?calls=(\d+)/gm,
+  );
+  let calls = 0;
+  for (const [, name = "", count] of lines) if (name.startsWith(start)) calls += Number(count);
+  return calls;
+}
 
 async function all(
   selecting: Selecting,

@@ -11,7 +11,7 @@ import { PostmqError } from "@postmq/vocabulary";
 import type { MessageQueue, QueueId, StoredRecipient } from "@postmq/vocabulary";
 import type { Ages, CandidateIndex, CandidatePage, Selecting } from "./contract-of-operators.ts";
 import type { ListedMessage } from "./contract.ts";
-import { readListed, readUndone } from "./listed-messages.ts";
+import { readListed, readListedSteps, readUndone } from "./listed-messages.ts";
 import { asArray, asNumber, asText } from "./script-reply.ts";
 import { loadScript } from "./script.ts";
 import type { Script, ScriptArgument } from "./script.ts";
@@ -21,6 +21,9 @@ import type { StoreParts } from "./store-parts.ts";
 const scripts = {
   select: loadScript("select-candidates"),
 };
+
+/** A page ends early after so many recipients, about: messages may have 1 000 each, and all are in memory at once. */
+const recipientsPerPage = 10_000;
 
 /** One zset to page through. */
 type Part = {
@@ -59,12 +62,32 @@ export class SelectingStore implements Selecting {
     const reply = asArray(
       await this.#run(scripts.select, [zset.key], [place, ...bounds(options), limit, zset.domain]),
     );
-    const found = await readListed(this.#redis, this.#parts.keys, asArray(reply[0]).map(asText));
+    const ids = asArray(reply[0]).map(asText);
+    const { found, read } = await this.#readSome(ids);
     const messages = found.filter((message) => message.queue === queue);
+    if (read < ids.length) {
+      const cursor = `${part} ${asText(asArray(reply[3])[read - 1])} ${ids[read - 1] ?? ""}`;
+      return { messages, seen: read, cursor };
+    }
     const page = { messages, seen: asNumber(reply[2]) };
     const next = asText(reply[1]);
     if (next !== "") return { ...page, cursor: `${part} ${next}` };
     return part + 1 < zsets.length ? { ...page, cursor: `${part + 1} ` } : page;
+  }
+
+  /** @returns the messages of the first ids, and how many ids these were: at least one, if there are any */
+  async #readSome(
+    ids: readonly string[],
+  ): Promise<{ readonly found: readonly ListedMessage[]; readonly read: number }> {
+    const found: ListedMessage[] = [];
+    let [read, recipients] = [0, 0];
+    for await (const step of readListedSteps(this.#redis, this.#parts.keys, ids)) {
+      found.push(...step.messages);
+      read += step.ids;
+      for (const message of step.messages) recipients += message.recipients.length;
+      if (recipients >= recipientsPerPage) break;
+    }
+    return { found, read };
   }
 
   messages(ids: readonly QueueId[]): Promise<readonly ListedMessage[]> {

@@ -1,14 +1,18 @@
 import assert from "node:assert/strict";
+import { request } from "node:http";
 import { after, before, describe, it } from "node:test";
 
 import { parseSelection } from "@postmq/queue-admin";
 import type { Selecting, Store } from "@postmq/queue-store";
-import { startRedis, withStore } from "@postmq/testing";
+import { openHttpServer } from "@postmq/service-kit";
+import { startRedis, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer } from "@postmq/testing";
 import { isPostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 
+import { LongReads } from "./long-reads.ts";
 import { commitMany } from "./looking-on.test-support.ts";
+import { queueRoutes } from "./queue-routes.ts";
 import { searchPage } from "./search.ts";
 
 const selected = (...pairs: readonly (readonly [string, string])[]) =>
@@ -92,6 +96,85 @@ describe("a search", () => {
       const none = await searchPage(selecting, others, { limit: 10, cursor });
       assert.deepEqual(none.messages, []);
       assert.ok(none.cursor !== undefined);
+    }));
+
+  it("ends a page of messages of many recipients early, by index and by id", () =>
+    within(async (store) => {
+      const recipients = Array.from({ length: 1000 }, (_, i) => ({ address: `a${i}@far.example` }));
+      const intake = store.intake();
+      const all: QueueId[] = [];
+      for (let i = 0; i < 45; i += 1) {
+        const id = intake.newId();
+        const writer = intake.openContent(id);
+        const envelope = { sender: "list@x.example", origin: "smtp" } as const;
+        const content = await writer.finish();
+        await intake.commit({ id, queue: "hold", envelope, recipients, content });
+        all.push(id);
+      }
+      const selecting = store.selecting();
+      for (const pair of [
+        ["sender", "list@x.example"],
+        ["id", all.join(",")],
+      ] as const) {
+        const seen: QueueId[] = [];
+        for (let cursor: string | undefined = ""; cursor !== undefined;) {
+          const from = cursor === "" ? {} : { cursor };
+          const page = await searchPage(selecting, selected(pair), { limit: 1000, ...from });
+          assert.ok(page.messages.length > 0 && page.messages.length < 25, pair[0]);
+          seen.push(...page.messages.map(({ id }) => id));
+          ({ cursor } = page);
+        }
+        assert.deepEqual(seen.toSorted(), all.toSorted());
+      }
+    }));
+
+  it("as one stream ends at the next page when nobody reads on, also where it finds nothing", () =>
+    within(async (store) => {
+      await commitMany(store, { queue: "hold", count: 3_000, sender: "a@x.example" });
+      const selecting = store.selecting();
+      const gone = Promise.withResolvers<undefined>();
+      let pages = 0;
+      const watched: Selecting = {
+        countCandidates: (...about) => selecting.countCandidates(...about),
+        messages: (ids) => selecting.messages(ids),
+        undoneRecipients: (id, from) => selecting.undoneRecipients(id, from),
+        candidates: async (about) => {
+          pages += 1;
+          if (pages === 2) await gone.promise;
+          return await selecting.candidates(about);
+        },
+      };
+      await using server = await openHttpServer({
+        listen: "127.0.0.1:0",
+        listenParameter: "showq_listen",
+        tokensFile: "",
+        log: { info: () => undefined, warning: () => undefined, error: () => undefined },
+        bodyLimitBytes: 1024,
+        routes: (app, needs) => {
+          app.server.on("connection", (socket) =>
+            socket.on("close", () => {
+              setImmediate(() => {
+                gone.resolve(undefined);
+              });
+            }),
+          );
+          const looking = store.looking();
+          const parts = { store, looking, selecting: watched };
+          queueRoutes(app, needs, { ...parts, longReads: new LongReads(), emptyAddress: "" });
+        },
+      });
+      const path = "/v1/messages?queue=hold&sender_contains=nobody";
+      const headers = { accept: "application/x-ndjson" };
+      const asked = request(`http://${server.address}${path}`, { headers }).on("error", () => {
+        // It hangs up itself.
+      });
+      asked.end();
+      await waitFor(() => pages === 2);
+      asked.destroy();
+      await gone.promise;
+      // In that time the stream would have come to its end, too.
+      await searched(selecting, 10, ["queue", "hold"], ["sender_contains", "nobody"]);
+      assert.ok(pages <= 3, `${pages} pages read`);
     }));
 
   it("goes on behind the last message given though that has left", () =>

@@ -1,9 +1,9 @@
 /**
  * A page of the messages of a selection, and where the next one begins.
  *
- * The work of one request is bounded: a search that finds little ends early, with a cursor, and its page then holds fewer
- * messages than were asked for, or none. The cursor names a page of an index and the last message of it that was given:
- * what stays in its queue is given exactly once.
+ * The work of one request is bounded: a search that finds little, or messages of many recipients, ends early, with a
+ * cursor, and its page then holds fewer messages than were asked for, or none. The cursor names a page of an index and the
+ * last message of it that was given: what stays in its queue is given exactly once.
  *
  * Source: spec http-api.md §2 "cursor paging"; Q9.
  */
@@ -19,6 +19,8 @@ export type SearchPage = { readonly messages: readonly ListedMessage[]; readonly
 
 /** Entries of an index looked at for one request, about. */
 const mostSeen = 5_000;
+/** After so many recipients no further page of the index is read; the last one may have as many again. */
+const enoughRecipients = 10_000;
 
 type Place = {
   readonly queue: MessageQueue;
@@ -39,7 +41,8 @@ export async function searchPage(
   let place =
     options.cursor === undefined ? firstPlace(queues) : parsePlace(options.cursor, queues);
   const found: ListedMessage[] = [];
-  for (let seen = 0; place !== undefined && seen < mostSeen;) {
+  let [seen, recipients] = [0, 0];
+  while (place !== undefined && seen < mostSeen && recipients < enoughRecipients) {
     const page = await selector.page(place.queue, place.page);
     const wanted =
       place.after === undefined ? page.messages : allBehind(page.messages, place.after);
@@ -51,6 +54,7 @@ export async function searchPage(
       const after = last === undefined ? {} : { after: { arrivalMs: last.arrivalMs, id: last.id } };
       return { messages: found, cursor: formatPlace({ ...place, ...after }) };
     }
+    for (const message of wanted) recipients += message.recipients.length;
     // A page costs something even if nothing is in it.
     seen += Math.max(page.entries, 1);
     place =
