@@ -194,11 +194,12 @@ class Superintendent {
     );
     const known = ids.flatMap((id, i) => (id === undefined ? [] : [{ id, lines: said[i] ?? [] }]));
     for (const act of acts) {
+      const those = await this.#meant(act, acts, known);
       const answers = await this.#answers(
         act,
-        known.map(({ id }) => id),
+        those.map(({ id }) => id),
       );
-      for (const [i, { id, lines }] of known.entries()) {
+      for (const [i, { id, lines }] of those.entries()) {
         if (answers[i] === "done") lines.push(`${id}: ${this.#wouldBe()}${saidOf[act]}`);
         if (answers[i] === "unreadable") lines.push(`warning: ${id}: unreadable, left alone`);
       }
@@ -207,6 +208,18 @@ class Superintendent {
     const { name } = this.#context;
     const text = said.flat().map((line) => `${name}: ${line}\n`);
     if (text.length > 0) this.#context.complain(text.join(""));
+  }
+
+  /** A message that is held just after the expiry of -f must not be let go unexpired. */
+  async #meant<Known extends { readonly id: QueueId }>(
+    act: Act,
+    acts: readonly Act[],
+    known: readonly Known[],
+  ): Promise<readonly Known[]> {
+    if (act !== "release" || !acts.includes("expire") || this.#request.isDryRun) return known;
+    const messages = await this.#faces.selecting.messages(known.map(({ id }) => id));
+    const expired = new Set(messages.filter((m) => m.isForceExpired).map(({ id }) => id));
+    return known.filter(({ id }) => expired.has(id));
   }
 
   async #answers(act: Act, ids: readonly QueueId[]): Promise<readonly string[]> {
