@@ -128,6 +128,28 @@ describe("operations", () => {
       await assert.rejects(operations.listOperations({ limit: 1 }), trouble);
     }));
 
+  it("fault 19: are not created or cancelled later, when Redis is back", async () => {
+    await using own = await startRedis();
+    await withStore(
+      async ({ store }) => {
+        const operations = store.operations();
+        await operations.create({ id: "a1", task: "x" });
+        await own.kill9();
+        const trouble = { code: /^PMQ_STORE_(UNREACHABLE|NO_REPLY)$/ };
+        await assert.rejects(operations.create({ id: "a2", task: "x" }), trouble);
+        await assert.rejects(operations.cancel("a1"), trouble);
+        await own.restart();
+        const { operations: kept } = await operations.listOperations({ limit: 9 });
+        assert.deepEqual(
+          kept.map(({ id, state }) => [id, state]),
+          [["a1", "running"]],
+        );
+        assert.equal(await operations.create({ id: "a3", task: "x" }), "created");
+      },
+      { redis: own },
+    );
+  });
+
   it("are listed the newest first, page by page, and passed over when they are gone", () =>
     withOperations(async (operations, { instanceName }) => {
       const ids = Array.from({ length: 7 }, (_, n) => `0${n}-x`);

@@ -6,6 +6,9 @@
  * operation over can neither overwrite what that one saved nor end it. Steps are safe to repeat, so the step that such a
  * process was in does no harm.
  *
+ * What somebody asks for goes over a hasty connection: sent later, or again, it would be carried out after they were told
+ * that it was not taken.
+ *
  * Source: spec http-api.md §2 "/v1/operations".
  */
 import { randomBytes } from "node:crypto";
@@ -13,6 +16,7 @@ import type { Redis } from "ioredis";
 import { panic } from "@postmq/vocabulary";
 import { acts } from "./contract-of-operators.ts";
 import type { Operations, StoredOperation, TakenOperation } from "./contract-of-operators.ts";
+import { whenOpen } from "./redis-connection.ts";
 import { asText, asWord } from "./script-reply.ts";
 import { loadScript } from "./script.ts";
 import type { Script, ScriptArgument } from "./script.ts";
@@ -34,14 +38,29 @@ const endedLifeMs = 7 * 86_400_000;
 export class OperationsStore implements Operations {
   readonly #parts: StoreParts;
   readonly #redis: Redis;
+  readonly #hasty: Redis;
+  /** Waited for by all who ask while that connection is not open. */
+  #opening: Promise<void> | undefined;
 
   constructor(parts: StoreParts) {
     this.#parts = parts;
     this.#redis = parts.connect("patient", "operations");
+    this.#hasty = parts.connect("hasty", "asking");
   }
 
   #run(script: Script, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown> {
     return runInstanceScript(this.#redis, this.#parts.keys.prefix, { script, keys, args });
+  }
+
+  /** @throws PMQ_STORE_NO_REPLY when nobody knows whether it was done; anything else means that it was not */
+  async #ask(
+    script: Script,
+    keys: readonly string[],
+    args: readonly ScriptArgument[],
+  ): Promise<unknown> {
+    this.#opening ??= whenOpen(this.#hasty).finally(() => (this.#opening = undefined));
+    await this.#opening;
+    return await runInstanceScript(this.#hasty, this.#parts.keys.prefix, { script, keys, args });
   }
 
   async create(operation: {
@@ -51,7 +70,7 @@ export class OperationsStore implements Operations {
     const { keys } = this.#parts;
     const id = checkedOperationId(operation.id) ?? panic("an operation's id is malformed");
     return asWord(
-      await this.#run(
+      await this.#ask(
         scripts.create,
         [keys.operation(id), keys.operations, keys.openOperations],
         [id, operation.task, mostOpen, mostKept],
@@ -116,7 +135,7 @@ export class OperationsStore implements Operations {
 
   async cancel(id: string): Promise<boolean> {
     if (checkedOperationId(id) === undefined) return false;
-    return (await this.#run(scripts.cancel, [this.#parts.keys.operation(id)], [])) === 1;
+    return (await this.#ask(scripts.cancel, [this.#parts.keys.operation(id)], [])) === 1;
   }
 }
 

@@ -9,7 +9,7 @@
  * An unknown name costs the same work as a wrong secret, and secrets are compared in constant time. scrypt is
  * slow on purpose, so a token that was right is remembered by a keyed hash until the file changes; checks under way
  * are few at a time, lest wrong tokens keep the machine busy. The file is looked at again at most once a second: a
- * line taken out ends that token.
+ * line taken out ends that token. While it can't be read no token is right: one taken out would pass as long as that lasts.
  *
  * Source: DESIGN P11; spec http-api.md §1 "Auth", security.md 11 and 14; RFC 7914.
  */
@@ -55,6 +55,8 @@ export class TokenFile {
   #lines: ReadonlyMap<string, TokenLine> = new Map();
   #version = "";
   #checkedAtMs: number;
+  /** Why the file could not be read when it was looked at last. */
+  #trouble: PostmqError | undefined;
   #checks = 0;
 
   /** @throws PMQ_CONFIG_INVALID naming file and line. */
@@ -62,15 +64,17 @@ export class TokenFile {
     this.#fileName = fileName;
     this.#nowMs = nowMs;
     this.#checkedAtMs = nowMs();
-    this.#read();
+    this.#trouble = this.#read();
+    if (this.#trouble !== undefined) throw this.#trouble;
   }
 
-  /** Whose token it is. @throws PMQ_CONFIG_INVALID when the file was changed into something unreadable. */
+  /** Whose token it is. @throws PMQ_CONFIG_INVALID as long as the file is gone, or changed into something unreadable. */
   async check(token: string): Promise<TokenVerdict> {
     if (Math.abs(this.#nowMs() - this.#checkedAtMs) >= recheckPauseMs) {
       this.#checkedAtMs = this.#nowMs();
-      this.#read();
+      this.#trouble = this.#read();
     }
+    if (this.#trouble !== undefined) throw this.#trouble;
     const fingerprint = createHmac("sha256", this.#memoryKey).update(token).digest("base64");
     const remembered = this.#remembered.get(fingerprint);
     if (remembered !== undefined) return remembered;
@@ -100,19 +104,20 @@ export class TokenFile {
     return isRight ? line?.client : undefined;
   }
 
-  #read(): void {
-    let content: string;
+  /** @returns why it can't be read */
+  #read(): PostmqError | undefined {
     try {
       const { ino, size, mtimeNs } = statSync(this.#fileName, { bigint: true });
       const version = `${ino} ${size} ${mtimeNs}`;
-      if (version === this.#version) return;
-      content = readFileSync(this.#fileName, "utf8");
+      if (version === this.#version) return undefined;
+      const content = readFileSync(this.#fileName, "utf8");
       this.#lines = parseTokenFile(content, this.#fileName);
       this.#version = version;
       this.#remembered.clear();
+      return undefined;
     } catch (cause) {
-      if (cause instanceof PostmqError) throw cause;
-      throw new PostmqError("PMQ_CONFIG_INVALID", `api_tokens: can't read ${this.#fileName}`, {
+      if (cause instanceof PostmqError) return cause;
+      return new PostmqError("PMQ_CONFIG_INVALID", `api_tokens: can't read ${this.#fileName}`, {
         facts: { file: this.#fileName },
         cause,
       });

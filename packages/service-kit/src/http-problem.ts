@@ -82,7 +82,7 @@ function problemOfFailure(error: PostmqError): HttpProblem {
 /** Words for callers: the error's own may name the store's address. */
 const storeTrouble = {
   PMQ_STORE_UNREACHABLE: "The queue can't be reached; nothing was stored.",
-  PMQ_STORE_NO_REPLY: "The queue did not answer; whether the message was stored is not known.",
+  PMQ_STORE_NO_REPLY: "The queue did not answer; whether this was stored is not known.",
   PMQ_STORE_FULL: "The queue is full; nothing was stored.",
   PMQ_STORE_IDENTITY: "The queue is not the one this service was started with; nothing was stored.",
   PMQ_STORE_CONTENT_EXPIRED: "The content arrived too slowly; nothing was stored.",

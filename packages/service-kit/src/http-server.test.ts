@@ -194,6 +194,26 @@ describe("openHttpServer", () => {
     assert.equal((await call(server, "/list", { headers })).status, 401);
   });
 
+  it("P11 lets no token in while the file is gone or broken, remembered ones neither", async () => {
+    let nowMs = 0;
+    const { token, line } = await makeToken({ name: "one", scopes: ["queue:read"], senders: [] });
+    const tokensFile = join(directory, "lost");
+    writeFileSync(tokensFile, `${line}\n`);
+    await using server = await open({ tokensFile, nowMs: () => nowMs });
+    const status = async () =>
+      (await call(server, "/list", { headers: { authorization: `Bearer ${token}` } })).status;
+    assert.equal(await status(), 200);
+    rmSync(tokensFile);
+    nowMs += 1_000;
+    assert.deepEqual([await status(), await status(), await status()], [500, 500, 500]);
+    writeFileSync(tokensFile, "rubbish\n");
+    nowMs += 1_000;
+    assert.deepEqual([await status(), await status()], [500, 500]);
+    writeFileSync(tokensFile, `# mended\n${line}\n`);
+    nowMs += 1_000;
+    assert.equal(await status(), 200);
+  });
+
   it("names file and line of a bad token file, never the hash", async () => {
     const tokensFile = join(directory, "bad");
     const refusal = async (content: string) => {
@@ -237,7 +257,9 @@ describe("openHttpServer", () => {
     assert.equal((await call(server, "/nothing")).status, 404);
     const other = await call(server, "/fail/bug", { method: "DELETE" });
     assert.equal(other.status, 405);
-    assert.equal(other.headers.get("allow"), "GET, HEAD");
+    assert.equal(other.headers.get("allow"), "GET");
+    const head = await call(server, "/list", { method: "HEAD" });
+    assert.deepEqual([head.status, head.headers.get("allow")], [405, "GET"]);
     assert.match(other.type ?? "", /^application\/problem\+json/);
     assert.equal((await call(server, "/send", { method: "PUT", body: "{" })).status, 405);
     for (const [path, status] of [

@@ -88,6 +88,8 @@ export async function openHttpServer(options: HttpServerOptions): Promise<HttpSe
     keepAliveTimeout: idleTimeoutMs,
     forceCloseConnections: "idle",
     routerOptions: { maxParamLength: 255 },
+    // It would carry out the GET, however large, for the sake of its headers: a stream that nobody reads.
+    exposeHeadRoutes: false,
     // Of addresses that no route is sought for: malformed, or with a part that is too long.
     frameworkErrors: (error, _request, reply) => {
       sendProblem(reply, problemOf(error));

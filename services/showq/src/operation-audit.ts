@@ -1,4 +1,9 @@
-/** Notes of what was asked of the queue over HTTP: a line in the log, and an entry in the audit log. */
+/**
+ * Notes of what was asked of the queue over HTTP: a line in the log, and an entry in the audit log.
+ *
+ * What people typed stands in the line as a JSON string, so that none of it can pass for a field of its own.
+ */
+import { printable } from "@postmq/observability";
 import type { Log } from "@postmq/observability";
 import type { AuditEntry, Auditing } from "@postmq/queue-store";
 
@@ -13,9 +18,18 @@ export function openAudit(auditing: Auditing, log: Log): Audit {
     const about = operation === undefined ? "" : ` operation=${operation}`;
     const counted = count === undefined ? "" : ` count=${count}`;
     log.info(
-      `audit: who=${who} by=http action=${action}${about} outcome=${outcome}${counted} ` +
-        `selection="${selection.slice(0, longestSelection)}" reason="${reason}"`,
+      `audit: who=${word(who)} by=http action=${word(action)}${about} outcome=${outcome}${counted} ` +
+        `selection=${quoted(selection.slice(0, longestSelection))} reason=${quoted(reason)}`,
     );
     return auditing.audit({ ...entry, by: "http" });
   };
+}
+
+/** A name as it is; whatever else was kept with an operation is quoted. */
+function word(text: string): string {
+  return /^[\w-]+$/.test(text) ? text : quoted(text);
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(printable(text));
 }

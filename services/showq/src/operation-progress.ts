@@ -12,8 +12,10 @@ export type KeptProgress = {
   readonly startedMs?: number;
   /** Absent until its first step is done. */
   readonly progress?: OperationProgress;
-  /** Why it failed. */
+  /** Why it failed, or what keeps it from going on. */
   readonly error?: string;
+  /** When trouble of the store that will pass kept it from going on last: then it was not taken in vain. */
+  readonly putOffMs?: number;
 };
 
 export function formatKept(kept: KeptProgress): string {
@@ -25,11 +27,12 @@ export function parseKept(text: string): KeptProgress {
   const kept = fieldsOf(parseJson(text));
   const progress = parseProgress(kept.get("progress"));
   const error = kept.get("error");
-  const startedMs = numberOf(kept.get("startedMs"));
+  const [startedMs, putOffMs] = [numberOf(kept.get("startedMs")), numberOf(kept.get("putOffMs"))];
   return {
     ...(startedMs === undefined ? {} : { startedMs }),
     ...(progress === undefined ? {} : { progress }),
     ...(typeof error === "string" ? { error } : {}),
+    ...(putOffMs === undefined ? {} : { putOffMs }),
   };
 }
 

@@ -80,7 +80,8 @@ export const operationBodySchema = {
       type: "object",
       maxProperties: 30,
       additionalProperties: {
-        anyOf: [valueSchema, { type: "array", maxItems: 1_000, items: valueSchema }],
+        // A part with no value at all would not narrow the selection, which would then mean more than was asked for.
+        anyOf: [valueSchema, { type: "array", minItems: 1, maxItems: 1_000, items: valueSchema }],
       },
     },
     to: { type: "string", pattern: instancePattern },
@@ -160,6 +161,24 @@ export function parseTask(text: string): AskedOperation {
   };
 }
 
+/** What there is to tell of a task, of another version too. */
+export function wordsOfTask(
+  text: string,
+): Pick<AskedOperation, "who" | "reason" | "isDryRun"> & Record<"action" | "selection", string> {
+  const fields = fieldsOf(text);
+  const word = (name: string): string => {
+    const value = fields.get(name);
+    return typeof value === "string" ? value : "";
+  };
+  return {
+    who: word("who"),
+    action: word("action"),
+    selection: JSON.stringify(fields.get("select") ?? {}),
+    reason: word("reason"),
+    isDryRun: fields.get("isDryRun") === true,
+  };
+}
+
 function fieldsOf(text: string): ReadonlyMap<string, unknown> {
   try {
     const value: unknown = JSON.parse(text);
@@ -180,9 +199,13 @@ function parseSelect(value: unknown): Select | undefined {
   for (const [name, part] of Object.entries(value)) {
     const one: unknown = part;
     if (typeof one === "string") parts.set(name, one);
-    else if (Array.isArray(one) && one.every((each) => typeof each === "string")) {
-      parts.set(name, one);
-    } else return undefined;
+    else if (isTexts(one)) parts.set(name, one);
+    else return undefined;
   }
   return Object.fromEntries(parts);
+}
+
+/** Not an empty list: it would select everything. */
+function isTexts(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.length > 0 && value.every((one) => typeof one === "string");
 }

@@ -210,6 +210,7 @@ describe("operations", () => {
           [422, { ...delete_, select: { sendr: "spam@x.example" } }],
           [422, { ...delete_, select: { queue: "nosuch" } }],
           [422, { ...delete_, select: { queue: 5 } }],
+          [422, { ...delete_, select: { queue: "hold", id: [] } }],
           [422, { ...delete_, select: { id: "../x" } }],
           [422, { ...delete_, select: { id: "4cXyZ0abc1*" } }],
           [422, { ...delete_, select: { older_than: "5 parsecs" } }],
@@ -237,12 +238,87 @@ describe("operations", () => {
         const text = await fetch(url, { method: "POST", body: '{"action":"delete","all":true}' });
         assert.equal(text.status, 415, "what a web page can send to anybody");
         assert.match((await post(url, bad[7]?.[1])).body["detail"]?.toString() ?? "", /nosuch/);
+        const empty = await post(url, { ...delete_, select: { queue: "hold", sender: [] } });
+        assert.match(
+          String(empty.body["detail"]),
+          /select\/sender must NOT have fewer than 1 items/,
+        );
         const schedule = await post(url, bad.at(-1)?.[1]);
         assert.match(schedule.body["detail"]?.toString() ?? "", /schedule.*not supported/);
         assert.deepEqual((await get(url)).body["operations"], []);
         assert.deepEqual(await auditOf(operator), []);
         assert.equal(await count(under, "hold"), 3);
       }));
+
+    it("security 3: are noted in one line of the log that no reason can add fields to", () =>
+      within(async (_under, operator) => {
+        const reason = 'x" outcome=done who=root selection="\\';
+        const ids = Array.from({ length: 200 }, (_, n) => `4cXyZ0abc1z${n}`);
+        await asked(operator.url, { action: "delete", select: { id: ids }, reason });
+        const line = operator.lines.find((each) => each.startsWith("audit: ")) ?? "";
+        const told =
+          /^audit: who=local by=http action=delete operation=\S+ outcome=started (.*)$/.exec(
+            line,
+          )?.[1];
+        const [, selection = "", said = ""] =
+          /^selection=("(?:[^"\\]|\\.)*") reason=("(?:[^"\\]|\\.)*")$/.exec(told ?? "") ?? [];
+        assert.equal(JSON.parse(said), reason);
+        assert.match(String(JSON.parse(selection)), /^id=4cXyZ0abc1z0\b/);
+        assert.ok(selection.length <= 1_002);
+      }));
+
+    it("while Redis is silent are not taken later: who asked was told that nothing was stored", async () => {
+      await using own = await startRedis();
+      await withStore(
+        async (under) => {
+          await using operator = await openOperator(under.store);
+          await commitMany(under.store, spam(3));
+          const body = { action: "delete", select: { queue: "hold" }, reason: "x" };
+          const at = await asked(operator.url, body);
+          own.pause();
+          const [refused, stopped] = await Promise.all([
+            post(`${operator.url}/operations`, body),
+            post(`${at}/cancel`, { reason: "x" }),
+          ]);
+          assert.deepEqual([refused.status, stopped.status], [503, 503]);
+          assert.equal(refused.body["code"], "PMQ_STORE_UNREACHABLE");
+          own.resume();
+          await waitFor(async () => (await get(`${operator.url}/audit`)).status === 200);
+          // The note was on its way; what would have come after it would be there as soon.
+          await waitFor(async () => (await auditOf(operator)).length === 2);
+          const { operations } = (await get(`${operator.url}/operations`)).body;
+          assert.ok(Array.isArray(operations));
+          assert.deepEqual(
+            operations.map(asObject).map(({ state }) => state),
+            ["waiting"],
+          );
+        },
+        { redis: own },
+      );
+    });
+
+    it("whose answer from Redis is lost say that nobody knows, and where to look", async () => {
+      await using own = await startRedis();
+      await withStore(
+        async (under) => {
+          await using operator = await openOperator(under.store);
+          await own.cli("CLIENT", "PAUSE", "60000", "WRITE");
+          const body = { action: "delete", select: { queue: "hold" }, reason: "x", dry_run: true };
+          const answering = post(`${operator.url}/operations`, body);
+          await waitFor(async () =>
+            / name=test\.asking .* cmd=eval/.test(await own.cli("CLIENT", "LIST")),
+          );
+          await own.kill9();
+          const { status, body: told } = await answering;
+          assert.deepEqual([status, told["code"]], [503, "PMQ_STORE_NO_REPLY"]);
+          assert.match(
+            String(told["detail"]),
+            new RegExp(`not known: /v1/operations/${String(told["id"])} `),
+          );
+        },
+        { redis: own },
+      );
+    });
 
     it("P11: need a token with the scope queue:write; reading them needs queue:read", () =>
       withTokens(async (tokensFile, { reader, writer }) =>
@@ -310,7 +386,7 @@ describe("operations", () => {
             ]),
             [
               ["delete", "cancelled", "a test"],
-              ["cancel", "done", "a mistake"],
+              ["cancel", "started", "a mistake"],
               ["delete", "started", "a test"],
             ],
           );
@@ -406,19 +482,108 @@ describe("operations", () => {
         await other[Symbol.asyncDispose]();
       }));
 
-    it("of words that this version does not know fail with why", () =>
-      within(async ({ store, openAnother }, operator) => {
+    it("of words that this version does not know fail with why, which is noted", () =>
+      within(async (under, operator) => {
+        const { store, openAnother } = under;
+        await commitMany(store, spam(2));
         const later = (await openAnother()).operations();
-        await later.create({ id: "zz-later", task: '{"action":"teleport"}' });
+        const asked_ = { who: "ops", reason: "a test", all: false, isDryRun: false };
+        const teleport = { ...asked_, action: "teleport", select: { queue: "hold" } };
+        const widened = { ...asked_, action: "delete", select: { queue: "hold", id: [] } };
+        await later.create({ id: "zz-later", task: JSON.stringify(teleport) });
         await later.create({ id: "zz-rubbish", task: "\0" });
+        await later.create({ id: "zz-widened", task: JSON.stringify(widened) });
         operator.runner.start();
-        for (const id of ["zz-later", "zz-rubbish"]) {
+        for (const id of ["zz-later", "zz-rubbish", "zz-widened"]) {
           const view = await ended(`${operator.url}/operations/${id}`);
           assert.equal(view["state"], "failed");
           assert.match(String(view["error"]), /does not know/);
         }
-        assert.equal((await store.operations().listOperations({ limit: 9 })).operations.length, 2);
+        assert.equal((await store.operations().listOperations({ limit: 9 })).operations.length, 3);
+        assert.equal(await count(under, "hold"), 2);
+        const notes = (await auditOf(operator)).toSorted((a, b) =>
+          String(a["operation"]) < String(b["operation"]) ? -1 : 1,
+        );
+        assert.deepEqual(
+          notes.map(({ operation, outcome, who, action, reason }) => [
+            operation,
+            outcome,
+            who,
+            action,
+            reason,
+          ]),
+          [
+            ["zz-later", "failed", "ops", "teleport", "a test"],
+            ["zz-rubbish", "failed", "", "", ""],
+            ["zz-widened", "failed", "ops", "delete", "a test"],
+          ],
+        );
+        assert.equal(notes[0]?.["selection"], '{"queue":"hold"}');
       }));
+
+    it("are not cancelled without a note of who did so and why", () =>
+      within(async ({ instanceName }, operator) => {
+        const at = await asked(operator.url, { action: "delete", select: { queue: "hold" } });
+        const key = `postmq:{${instanceName}}:audit`;
+        await redis.cli("SET", key, "rubbish");
+        assert.equal((await post(`${at}/cancel`, { reason: "x" })).status, 503);
+        assert.equal((await get(at)).body["state"], "waiting");
+        await redis.cli("DEL", key);
+        assert.equal((await post(`${at}/cancel`, { reason: "x" })).status, 202);
+      }));
+
+    it("wait for room as long as it takes, and tell what they wait for", () =>
+      movingInOwnRedis(async (under, { at, nudged }) => {
+        await under.redis.cli("CONFIG", "SET", "maxmemory", "1");
+        await waitFor(async () => Number((await nudged())["restarts"]) > 30, { timeoutMs: 60_000 });
+        const waiting = await nudged();
+        assert.equal(waiting["state"], "running");
+        assert.match(String(waiting["error"]), /Redis takes no writes|nearly full/);
+        assert.equal(await count(under, "hold"), 3);
+        await under.redis.cli("CONFIG", "SET", "maxmemory", "0");
+        const last = await ended(at);
+        assert.deepEqual([last["state"], last["error"]], ["done", undefined]);
+        assert.equal(await count(under, "hold"), 0);
+      }));
+
+    it("fail with what the store says when that does not pass", () =>
+      movingInOwnRedis(async (under, { nudged }) => {
+        await under.redis.cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
+        await waitFor(async () => "ended" in (await nudged()), { timeoutMs: 60_000 });
+        const last = await nudged();
+        assert.equal(last["state"], "failed");
+        assert.match(String(last["error"]), /maxmemory-policy allkeys-lru/);
+        assert.equal(await count(under, "hold"), 3);
+      }));
+
+    /** A move of three messages to another instance, taken again soon after each trouble, which `test` makes. */
+    async function movingInOwnRedis(
+      test: (
+        under: StoreUnderTest,
+        move: {
+          readonly at: string;
+          readonly nudged: () => Promise<Readonly<Record<string, unknown>>>;
+        },
+      ) => Promise<void>,
+    ): Promise<void> {
+      await withStore(async (under) => {
+        const name = `${under.instanceName.slice(0, 20)}-aside`;
+        const open = () => under.openAnother({ instanceName: name });
+        await using operator = await openOperator(under.store, { holdMs: 100, open });
+        await commitMany(under.store, spam(3));
+        const at = await asked(operator.url, {
+          action: "move",
+          select: { queue: "hold" },
+          to: name,
+        });
+        const nudged = async () => {
+          operator.runner.start();
+          operator.runner.nudge();
+          return (await get(at)).body;
+        };
+        await test(under, { at, nudged });
+      });
+    }
   });
 });
 

@@ -4,6 +4,9 @@
  * An operation is a resource: the answer to the request that made it is 202, and what became of it is found where
  * `Location` says, for a week after its end. What it is to do is checked before anything is kept.
  *
+ * Who is told that nothing was stored may rely on it, also when Redis comes back: a note is waited for, and only then is
+ * the operation asked for, over a connection that sends nothing later. A note of what was then not done does no harm.
+ *
  * Source: spec http-api.md §2 "POST /v1/operations".
  */
 import { randomBytes } from "node:crypto";
@@ -12,6 +15,7 @@ import { whileReachable } from "@postmq/queue-admin";
 import type { Operations, Store, StoredOperation } from "@postmq/queue-store";
 import { clientOf, sendProblem } from "@postmq/service-kit";
 import type { NeedsScope } from "@postmq/service-kit";
+import { isPostmqError } from "@postmq/vocabulary";
 import type { FastifyInstance, FastifyReply } from "fastify";
 
 import type { Audit } from "./operation-audit.ts";
@@ -39,6 +43,7 @@ const noSuch = {
   status: 404,
   detail: "There is no such operation; ended ones are kept for a week.",
 };
+const ended = { status: 409, detail: "The operation has ended." };
 
 export function operationRoutes(
   app: FastifyInstance,
@@ -83,21 +88,57 @@ async function create(
   const id = newOperationId(nowMs);
   const { who, action, reason, isDryRun } = asked;
   const entry = { who, action, selection, reason, operation: id } as const;
-  return await whileReachable(store, async () => {
-    if (!isDryRun) await audit({ ...entry, outcome: "started" });
-    if ((await operations.create({ id, task: formatTask(asked) })) === "many") {
-      if (!isDryRun) await audit({ ...entry, outcome: "failed" });
-      return sendProblem(reply, {
-        status: 429,
-        detail: "There are 100 operations that have not ended: wait for some, or cancel them.",
-        retryAfterSeconds: 10,
-      });
-    }
-    onChange();
-    const created = await operations.read(id);
-    reply.code(202).header("Location", `/v1/operations/${id}`);
-    return created === undefined ? { id } : operationView(created);
-  });
+  const note = (outcome: "started" | "failed") =>
+    whileReachable(store, async () => {
+      if (!isDryRun) await audit({ ...entry, outcome });
+    });
+  await note("started");
+  const answer = await createdOrNot({ id, task: formatTask(asked) }, operations);
+  if (answer === "unknown") {
+    return sendProblem(reply, {
+      status: 503,
+      detail: `The queue did not answer; whether the operation was taken is not known: /v1/operations/${id} will tell.`,
+      members: { code: "PMQ_STORE_NO_REPLY", id },
+    });
+  }
+  if (answer === "many") {
+    await note("failed");
+    return sendProblem(reply, {
+      status: 429,
+      detail: "There are 100 operations that have not ended: wait for some, or cancel them.",
+      retryAfterSeconds: 10,
+    });
+  }
+  onChange();
+  reply.code(202).header("Location", `/v1/operations/${id}`);
+  return await viewNow(id, { store, operations });
+}
+
+/** @returns unknown: it was sent, and there was no answer */
+async function createdOrNot(
+  operation: { readonly id: string; readonly task: string },
+  operations: Operations,
+): Promise<"created" | "many" | "unknown"> {
+  try {
+    return await operations.create(operation);
+  } catch (error) {
+    if (isPostmqError(error, "PMQ_STORE_NO_REPLY")) return "unknown";
+    throw error;
+  }
+}
+
+/** What was asked for is taken, whether or not it can be looked at now. */
+async function viewNow(
+  id: string,
+  { store, operations }: Pick<OperationRoutesOptions, "store" | "operations">,
+): Promise<object> {
+  try {
+    const now = await whileReachable(store, () => operations.read(id));
+    return now === undefined ? { id } : operationView(now);
+  } catch (error) {
+    if (isPostmqError(error)) return { id };
+    throw error;
+  }
 }
 
 /** By time, so that they sort; and not to be guessed from one another. */
@@ -136,20 +177,19 @@ async function cancel(
   reply: FastifyReply,
   { store, operations, audit, onChange }: OperationRoutesOptions,
 ): Promise<object> {
-  return await whileReachable(store, async () => {
-    const operation = await operations.read(id);
-    if (operation === undefined) return sendProblem(reply, noSuch);
-    const selection = `operation ${id}`;
-    const entry = { who, action: "cancel", selection, reason, operation: id };
-    if (hasEnded(operation) || !(await operations.cancel(id))) {
-      return sendProblem(reply, { status: 409, detail: "The operation has ended." });
-    }
-    await audit({ ...entry, outcome: "done" });
-    onChange();
-    const now = await operations.read(id);
-    reply.code(202);
-    return operationView(now ?? operation);
-  });
+  const operation = await whileReachable(store, () => operations.read(id));
+  if (operation === undefined) return sendProblem(reply, noSuch);
+  if (hasEnded(operation)) return sendProblem(reply, ended);
+  const selection = `operation ${id}`;
+  const entry = { who, action: "cancel", selection, reason, operation: id };
+  await whileReachable(store, () => audit({ ...entry, outcome: "started" }));
+  if (!(await operations.cancel(id))) {
+    await whileReachable(store, () => audit({ ...entry, outcome: "failed" }));
+    return sendProblem(reply, ended);
+  }
+  onChange();
+  reply.code(202);
+  return await viewNow(id, { store, operations });
 }
 
 function hasEnded({ state }: StoredOperation): boolean {

@@ -5,7 +5,8 @@
  * An operation is held for some seconds, and every save renews that: when a showq dies, another one, or the same one
  * started again, goes on from the last step that was saved. The step that it died in is done again, which does no harm;
  * what is done counts in the script that does it. A drain ends after the step and gives the operation back.
- * While Redis is away everything waits.
+ * While Redis is away everything waits. Trouble of the store, a full one too, puts an operation off: it is taken again
+ * when its time is over, for as long as it takes if such trouble passes by itself.
  *
  * Source: spec http-api.md §2 "/v1/operations".
  */
@@ -14,11 +15,12 @@ import type { OperationProgress, OperationTask } from "@postmq/queue-admin";
 import type { Log } from "@postmq/observability";
 import type { Operations, Store, StoredOperation, TakenOperation } from "@postmq/queue-store";
 import { isPostmqError } from "@postmq/vocabulary";
+import type { PostmqError } from "@postmq/vocabulary";
 
 import type { Audit } from "./operation-audit.ts";
 import { formatKept, parseKept } from "./operation-progress.ts";
 import type { KeptProgress } from "./operation-progress.ts";
-import { actsOfAction, parseTask } from "./operation-request.ts";
+import { actsOfAction, parseTask, wordsOfTask } from "./operation-request.ts";
 import type { AskedOperation } from "./operation-request.ts";
 
 export type RunnerParts = {
@@ -43,16 +45,25 @@ const defaultHoldMs = 10_000;
 const lookEveryMs = 1_000;
 /** So that a long one does not keep a short one waiting. */
 const mostAtOnce = 4;
-/** One that ends its process again and again is given up. */
+/** One that ends its process, or fails, again and again without getting on is given up. */
 const mostTakes = 20;
 
 /** An operation in hand: what it is, and how far. */
-type Work = {
+type Work = NamedTask & {
   readonly taken: TakenOperation;
   readonly asked: AskedOperation;
-  readonly selection: string;
-  kept: KeptProgress;
+  kept: KeptProgress & { readonly startedMs: number };
 };
+
+type Trouble = {
+  readonly taken: TakenOperation;
+  /** undefined: it could not even be understood. */
+  readonly work: Work | undefined;
+  readonly error: PostmqError;
+};
+
+/** What passes when Redis is there again, or has room again. */
+const passingTrouble: readonly string[] = ["PMQ_STORE_UNREACHABLE", "PMQ_STORE_FULL"];
 
 export class OperationRunner {
   readonly #parts: RunnerParts;
@@ -125,32 +136,40 @@ export class OperationRunner {
   }
 
   async #carryOut(taken: TakenOperation): Promise<void> {
+    let work: Work | undefined;
     try {
-      const asked = parseTask(taken.task);
-      const { task, selection } = this.#parts.taskOf(asked, taken.createdMs);
-      const kept = { startedMs: this.#parts.store.clock.nowMs(), ...parseKept(taken.progress) };
-      const work: Work = { taken, asked, selection, kept };
-      // A step that takes long is still somebody's.
-      const renewal = setInterval(() => this.#renew(work), this.#holdMs / 3);
-      await this.#runSteps(work, task).finally(() => clearInterval(renewal));
+      work = this.#understood(taken);
+      await this.#runRenewed(work);
     } catch (error) {
       if (!isPostmqError(error)) throw error;
-      if (error.code === "PMQ_USAGE") await this.#giveUp(taken, error.message);
-      // Trouble with the store: it is taken again when that is over.
-      else this.#parts.log.warning(`operation ${taken.id}: ${error.message}`);
+      await this.#notCarriedOut({ taken, work, error });
     }
   }
 
-  async #runSteps(work: Work, task: OperationTask): Promise<void> {
-    const { taken } = work;
+  /** @throws PMQ_USAGE */
+  #understood(taken: TakenOperation): Work {
+    const asked = parseTask(taken.task);
+    const kept = { startedMs: this.#parts.store.clock.nowMs(), ...parseKept(taken.progress) };
+    return { ...this.#parts.taskOf(asked, taken.createdMs), taken, asked, kept };
+  }
+
+  async #runRenewed(work: Work): Promise<void> {
+    // A step that takes long is still somebody's.
+    const renewal = setInterval(() => this.#renew(work), this.#holdMs / 3);
+    await this.#runSteps(work).finally(() => clearInterval(renewal));
+  }
+
+  async #runSteps(work: Work): Promise<void> {
+    const { taken, task } = work;
     if (taken.state === "cancelling") return this.#end(work, "cancelled");
     if (taken.takesInVain > mostTakes) {
-      return this.#end(work, "failed", `its process ended ${mostTakes} times over it`);
+      const why = work.kept.error ?? `its process ended ${mostTakes} times over it`;
+      return this.#end(work, "failed", why);
     }
     const { to } = work.asked;
     const named = { id: taken.id, ...(to === undefined ? {} : { to }) };
     for await (const progress of this.#parts.run(named, task, work.kept.progress)) {
-      work.kept = { ...work.kept, progress };
+      work.kept = { startedMs: work.kept.startedMs, progress };
       if (progress.isOver) break;
       // Looked at once: a drain that begins while this is saved ends after the next step.
       const isGivenBack = this.#isDraining;
@@ -194,17 +213,44 @@ export class OperationRunner {
         }),
       );
     }
-    const progress = formatKept({ ...kept, ...(error === undefined ? {} : { error }) });
+    const { error: _error, putOffMs: _putOffMs, ...got } = kept;
+    const progress = formatKept({ ...got, ...(error === undefined ? {} : { error }) });
     await this.#whenReachable(() => operations.save(taken, { progress, holdMs: 0, end }));
   }
 
-  /** One that can't even be understood. */
+  /** What makes no sense is over, other trouble is the store's. Whatever can't be kept now is met again at the next take. */
+  async #notCarriedOut({ taken, work, error }: Trouble): Promise<void> {
+    const { log } = this.#parts;
+    log.warning(`operation ${taken.id}: ${error.message}`);
+    try {
+      if (work === undefined) await this.#giveUp(taken, error.message);
+      else if (error.code === "PMQ_USAGE") await this.#end(work, "failed", error.message);
+      else await this.#putOff(work, error);
+    } catch (again) {
+      if (!isPostmqError(again)) throw again;
+      log.warning(`operation ${taken.id}: ${again.message}`);
+    }
+  }
+
+  /** Not given back at once: whoever took it now would meet the same. */
+  async #putOff({ taken, kept }: Work, error: PostmqError): Promise<void> {
+    const { store, operations } = this.#parts;
+    const when = passingTrouble.includes(error.code) ? { putOffMs: store.clock.nowMs() } : {};
+    const progress = formatKept({ ...kept, error: error.message, ...when });
+    const holdMs = this.#holdMs;
+    await whileReachable(store, () => operations.save(taken, { progress, holdMs }));
+  }
+
+  /** One that can't even be understood: noted in the words that it has. */
   async #giveUp(taken: TakenOperation, error: string): Promise<void> {
-    this.#parts.log.warning(`operation ${taken.id} failed: ${error}`);
+    const { operations, audit } = this.#parts;
+    const { isDryRun, ...words } = wordsOfTask(taken.task);
+    if (!isDryRun) {
+      const entry = { ...words, operation: taken.id, outcome: "failed" } as const;
+      await this.#whenReachable(() => audit(entry));
+    }
     const progress = formatKept({ ...parseKept(taken.progress), error });
-    await this.#whenReachable(() =>
-      this.#parts.operations.save(taken, { progress, holdMs: 0, end: "failed" }),
-    );
+    await this.#whenReachable(() => operations.save(taken, { progress, holdMs: 0, end: "failed" }));
   }
 
   /** Again until Redis answers; each of these is safe to repeat. @throws PMQ_STORE_UNREACHABLE when draining */

@@ -10,10 +10,12 @@ import type { Intake, Store } from "@postmq/queue-store";
 import { makeToken, openHttpServer } from "@postmq/service-kit";
 import { startRedis, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer } from "@postmq/testing";
+import { parseQueueId } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 
 import { destinationRoutes } from "./destination-routes.ts";
 import { explainRoute } from "./explain-route.ts";
+import { LongReads } from "./long-reads.ts";
 import { rules } from "./looking-on.test-support.ts";
 import { openOperator, post } from "./operating.test-support.ts";
 import { declareQueueMetrics } from "./queue-metrics.ts";
@@ -26,6 +28,7 @@ const quiet = { info: () => undefined, warning: () => undefined, error: () => un
 
 async function open(store: Store, tokensFile = "") {
   const looking = store.looking();
+  const longReads = new LongReads();
   const server = await openHttpServer({
     listen: "127.0.0.1:0",
     listenParameter: "showq_listen",
@@ -37,12 +40,13 @@ async function open(store: Store, tokensFile = "") {
         store,
         looking,
         selecting: store.selecting(),
+        longReads,
         emptyAddress: "MAILER-DAEMON",
       });
       explainRoute(app, needs, { store, looking, rules, deferTransports: [] });
       destinationRoutes(app, needs, { store, looking, transports: ["smtp"] });
       rawRoute(app, needs, { store, looking });
-      timelineRoute(app, needs, { store, looking, timelines: store.timelines() });
+      timelineRoute(app, needs, { store, looking, longReads, timelines: store.timelines() });
       workerRoutes(app, needs, { store, looking, copying: store.copying() });
     },
   });
@@ -197,6 +201,23 @@ describe("showq", () => {
       assert.equal((await get(`${url}/messages/${id}/events?x=1`)).status, 422);
     }));
 
+  it("reads no events for an id that tells no time, unless such a message is queued", () =>
+    withShowq(async (store, { url }) => {
+      const readings = async () =>
+        /cmdstat_xrange:calls=(\d+)/.exec(await redis.cli("INFO", "commandstats"))?.[1] ?? "0";
+      const before_ = await readings();
+      assert.equal((await get(`${url}/messages/4B6C7D8E/events`)).status, 404);
+      assert.equal(await readings(), before_);
+      const intake = store.intake();
+      const foreign = parseQueueId("4B6C7D8E") ?? assert.fail();
+      const content = await intake.openContent(foreign).finish();
+      const envelope = { sender: "x@y.example", origin: "smtp" } as const;
+      const recipients = [{ address: "a@b.example" }];
+      await intake.commit({ id: foreign, queue: "hold", envelope, recipients, content });
+      const { status, body } = await get(`${url}/messages/4B6C7D8E/events`);
+      assert.deepEqual([status, Array.isArray(body["events"]) && body["events"].length], [200, 1]);
+    }));
+
   it("tells of workers, those that died too, and of queues moved aside", () =>
     withShowq(async (store, { url }) => {
       const { worker } = await store.delivering({ concurrency: 7 });
@@ -308,6 +329,62 @@ describe("showq", () => {
       },
       { redis },
     ));
+
+  it("security 18: has four long readings under way at once, and 429 for more", async () => {
+    await using own = await startRedis();
+    await withStore(
+      async ({ store }) => {
+        const id = await queued(store.intake(), "hold", "x@y.example", "e@f.example");
+        await using showq = await open(store);
+        const lines = { headers: { accept: "application/x-ndjson" } };
+        assert.equal((await fetch(`${showq.url}/messages`, lines)).status, 200);
+        own.pause();
+        const answers = [
+          fetch(`${showq.url}/messages`, lines),
+          fetch(`${showq.url}/messages?sender=x@y.example`),
+          fetch(`${showq.url}/messages/${id}/events`),
+          fetch(`${showq.url}/qshape`),
+          fetch(`${showq.url}/qshape`),
+        ];
+        const first = await Promise.race(answers);
+        assert.deepEqual([first.status, first.headers.get("retry-after")], [429, "1"]);
+        own.resume();
+        const statuses = (await Promise.all(answers)).map(({ status }) => status);
+        assert.deepEqual(statuses.toSorted(), [200, 200, 200, 200, 429]);
+      },
+      { redis: own },
+    );
+  });
+
+  it("security 18: gives the place of a listing back when its client has gone", async () => {
+    await using own = await startRedis();
+    await withStore(
+      async ({ store }) => {
+        await using showq = await open(store);
+        own.pause();
+        const gone = new AbortController();
+        const { signal } = gone;
+        const listings = [0, 1, 2, 3, 4].map(() =>
+          fetch(`${showq.url}/messages`, { headers: { accept: "application/x-ndjson" }, signal }),
+        );
+        assert.equal((await Promise.race(listings)).status, 429, "four hold all places");
+        gone.abort();
+        await Promise.allSettled(listings);
+        own.resume();
+        await waitFor(async () => (await get(`${showq.url}/qshape`)).status === 200);
+      },
+      { redis: own },
+    );
+  });
+
+  it("answers HEAD with 405: nothing is read for headers alone", () =>
+    withShowq(async (_store, { url }) => {
+      const headers = { accept: "application/x-ndjson" };
+      for (const path of ["messages", "messages/4cXyZ0abc1zz/raw", "qshape"]) {
+        const answer = await fetch(`${url}/${path}`, { method: "HEAD", headers });
+        assert.deepEqual([answer.status, answer.headers.get("allow")], [405, "GET"], path);
+      }
+    }));
 
   it("answers 503 and exports no figures while Redis is away", async () => {
     await using own = await startRedis();

@@ -27,6 +27,7 @@ import type { NeedsScope } from "@postmq/service-kit";
 import { parseQueueId } from "@postmq/vocabulary";
 import type { FastifyInstance, FastifyReply } from "fastify";
 
+import type { LongReads } from "./long-reads.ts";
 import { listedView, messageView } from "./message-view.ts";
 import { oldestAgeSeconds } from "./queue-metrics.ts";
 import { assertEmpty, parseQshapeQuery, Query, refusal } from "./queue-query.ts";
@@ -36,6 +37,7 @@ export type QueueRoutesOptions = {
   readonly store: Store;
   readonly looking: Looking;
   readonly selecting: Selecting;
+  readonly longReads: LongReads;
   /** empty_address_recipient. */
   readonly emptyAddress: string;
 };
@@ -55,16 +57,23 @@ export function queueRoutes(
       nowMs: options.store.clock.nowMs(),
     });
     const wantsLines = request.headers.accept?.includes(linesType) === true;
-    return wantsLines
-      ? sendLines(reply, query, selection, options)
-      : await page(query, selection, options);
+    if (wantsLines) return sendLines(reply, query, selection, options);
+    const read = () => page(query, selection, options);
+    return isSearch(selection) ? await options.longReads.during(reply, read) : await read();
   });
   app.get<{ Params: { id: string } }>("/v1/messages/:id", { onRequest }, (request, reply) => {
     assertEmpty(request.query);
     return sendMessage(request.params.id, reply, options);
   });
-  app.get("/v1/qshape", { onRequest }, (request) => qshape(request.query, options));
+  app.get("/v1/qshape", { onRequest }, (request, reply) =>
+    options.longReads.during(reply, () => qshape(request.query, options)),
+  );
   app.get("/v1/queues", { onRequest }, (request) => depths(request.query, options));
+}
+
+/** Whether messages are looked at that are then not told of. */
+function isSearch({ queues: _queues, ids: _ids, ...parts }: Selection): boolean {
+  return Object.keys(parts).length > 0;
 }
 
 async function page(
@@ -92,8 +101,8 @@ function sendLines(
   if (pageNames.some((name) => query.has(name))) {
     throw refusal("limit, cursor", `are not for ${linesType}: it is one stream`);
   }
-  const lines = jsonLines(selection, options);
-  return reply.header("Content-Type", linesType).send(Readable.from(lines));
+  const lines = () => Readable.from(jsonLines(selection, options));
+  return options.longReads.send(reply.header("Content-Type", linesType), lines);
 }
 
 async function* jsonLines(
@@ -109,6 +118,7 @@ async function* jsonLines(
     const next = await whileReachable(store, () => pages.next());
     if (next.done === true) return;
     const lines = [next.value].flat().map((message) => postqueueJsonLine(message, emptyAddress));
+    // Nothing, of a page in which nothing is meant; but for a client that has gone it ends here.
     yield lines.join("");
   }
 }

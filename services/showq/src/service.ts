@@ -17,6 +17,7 @@ import { auditRoute } from "./audit-route.ts";
 import { declareDestinationMetrics } from "./destination-metrics.ts";
 import { destinationRoutes } from "./destination-routes.ts";
 import { explainRoute } from "./explain-route.ts";
+import { LongReads } from "./long-reads.ts";
 import { moveOperation } from "./move-operation.ts";
 import { openAudit } from "./operation-audit.ts";
 import { operationRoutes } from "./operation-routes.ts";
@@ -123,9 +124,10 @@ async function openAdministration(
     bodyLimitBytes,
     routes: (app, needs) => {
       const parts = { store, looking };
+      const longReads = new LongReads();
       const deferTransports = parameters.defer_transports;
       const emptyAddress = parameters.empty_address_recipient;
-      queueRoutes(app, needs, { ...parts, selecting, emptyAddress });
+      queueRoutes(app, needs, { ...parts, selecting, longReads, emptyAddress });
       explainRoute(app, needs, {
         ...parts,
         deferTransports,
@@ -135,7 +137,7 @@ async function openAdministration(
       const transports = [...parseTransports(parameters).keys()];
       destinationRoutes(app, needs, { ...parts, transports });
       rawRoute(app, needs, parts);
-      timelineRoute(app, needs, { ...parts, timelines: store.timelines() });
+      timelineRoute(app, needs, { ...parts, longReads, timelines: store.timelines() });
       workerRoutes(app, needs, { ...parts, copying });
       auditRoute(app, needs, { store, auditing });
       const onChange = () => runner.nudge();

@@ -7,9 +7,10 @@ import { whileReachable } from "@postmq/queue-admin";
 import type { Looking, Store, TimelineEvent, Timelines } from "@postmq/queue-store";
 import { sendProblem } from "@postmq/service-kit";
 import type { NeedsScope } from "@postmq/service-kit";
-import { parseQueueId } from "@postmq/vocabulary";
+import { parseQueueId, queueIdTimeUs } from "@postmq/vocabulary";
 import type { FastifyInstance, FastifyReply } from "fastify";
 
+import type { LongReads } from "./long-reads.ts";
 import { assertEmpty } from "./queue-query.ts";
 import { seconds } from "./seconds.ts";
 
@@ -17,6 +18,7 @@ export type TimelineRouteOptions = {
   readonly store: Store;
   readonly looking: Looking;
   readonly timelines: Timelines;
+  readonly longReads: LongReads;
 };
 
 export function timelineRoute(
@@ -30,10 +32,15 @@ export function timelineRoute(
     { onRequest },
     (request, reply) => {
       assertEmpty(request.query);
-      return sendTimeline(request.params.id, reply, options);
+      return options.longReads.during(reply, () => sendTimeline(request.params.id, reply, options));
     },
   );
 }
+
+const notKnown = {
+  status: 404,
+  detail: "Nothing is known of such a message: it never was, or its events are no longer kept.",
+};
 
 async function sendTimeline(
   text: string,
@@ -41,17 +48,15 @@ async function sendTimeline(
   { store, looking, timelines }: TimelineRouteOptions,
 ): Promise<object> {
   const id = parseQueueId(text);
-  const events = id === undefined ? [] : await whileReachable(store, () => timelines.timeline(id));
-  const isKnown =
-    events.length > 0 ||
-    (id !== undefined && (await whileReachable(store, () => looking.message(id))) !== undefined);
-  return isKnown
+  if (id === undefined) return sendProblem(reply, notKnown);
+  const isQueued = async () =>
+    (await whileReachable(store, () => looking.message(id))) !== undefined;
+  // An id that postmq made tells where its events begin. For another, such as an import may bring, all would be read.
+  if (queueIdTimeUs(id) === undefined && !(await isQueued())) return sendProblem(reply, notKnown);
+  const events = await whileReachable(store, () => timelines.timeline(id));
+  return events.length > 0 || (await isQueued())
     ? { id, events: events.map(eventView) }
-    : sendProblem(reply, {
-        status: 404,
-        detail:
-          "Nothing is known of such a message: it never was, or its events are no longer kept.",
-      });
+    : sendProblem(reply, notKnown);
 }
 
 /** `time_ms` besides: much happens within a second. */
