@@ -4,8 +4,9 @@
 #   redis-restore.sh BACKUP DATA
 #
 # BACKUP: the directory that redis-backup.sh made, or a snapshot (dump.rdb). DATA: Redis's directory. What was there stands
-# beside it afterwards, as DATA/appendonlydir.old and DATA/dump.rdb.old. A Redis that nobody else can reach loads the backup and writes the file anew, so that a
-# torn last command is gone from it, and a snapshot is in it. If anything fails, DATA is as it was.
+# beside it afterwards, as DATA/appendonlydir.old and DATA/dump.rdb.old. The backup is loaded beside DATA's files, by a
+# Redis that nobody else can reach, and written anew, so that a torn last command is gone from it, and a snapshot is in it.
+# Only what was loaded and written whole is moved into its place: until then DATA's files are as they were.
 # Source: docs/REDIS-BACKUP.md.
 set -eu
 backup=${1:?usage: redis-restore.sh BACKUP DATA}
@@ -16,43 +17,40 @@ fail() {
   exit 1
 }
 
-is_ours=no
 if [ -f "$backup" ]; then
   loads_file=no
-elif [ -d "$backup/appendonlydir" ]; then
-  loads_file=yes
 else
-  fail "$backup is no snapshot, and no directory that redis-backup.sh made"
+  loads_file=yes
+  set -- "$backup"/appendonlydir/*.manifest
+  [ -f "$1" ] || fail "$backup is no snapshot, and no directory that redis-backup.sh made"
 fi
 for old in appendonlydir.old dump.rdb.old; do
-  [ ! -e "$data/$old" ] || fail "$data/$old is there from an earlier restore: remove it first"
+  [ ! -e "$data/$old" ] || fail "$data/$old is there from an earlier restore: once the mail is seen to be there, remove it"
+done
+for file in "$data"/appendonlydir/*.incr.aof; do
+  for opened in /proc/[0-9]*/fd/*; do
+    [ ! "$opened" -ef "$file" ] || fail "$file is open: stop Redis first"
+  done
 done
 
 # The Redis below has no password: only who owns its socket reaches it.
 unset REDISCLI_AUTH
+new=$data/restore.new
 private=$(mktemp -d)
 socket=$private/redis.sock
 server=
 undo() {
+  trap '' HUP INT TERM
   [ -z "$server" ] || { kill -9 "$server" && wait "$server"; } 2>/dev/null || true
-  if [ "$is_ours" = yes ]; then
-    rm -rf "$data/appendonlydir" "$data/dump.rdb"
-    for name in appendonlydir dump.rdb; do
-      [ ! -e "$data/$name.old" ] || mv "$data/$name.old" "$data/$name"
-    done
-  fi
-  rm -rf "$private"
+  rm -rf "$new" "$private"
 }
 trap undo EXIT
 trap 'exit 1' HUP INT TERM
 
-is_ours=yes
-for name in appendonlydir dump.rdb; do
-  [ ! -e "$data/$name" ] || mv "$data/$name" "$data/$name.old"
-done
-if [ "$loads_file" = yes ]; then cp -a "$backup/appendonlydir" "$data/appendonlydir"; else cp "$backup" "$data/dump.rdb"; fi
-
-redis-server --dir "$data" --port 0 --unixsocket "$socket" --unixsocketperm 700 --save '' --appendonly "$loads_file" \
+rm -rf "$new"
+mkdir "$new"
+if [ "$loads_file" = yes ]; then cp -a "$backup/appendonlydir" "$new/appendonlydir"; else cp "$backup" "$new/dump.rdb"; fi
+redis-server --dir "$new" --port 0 --unixsocket "$socket" --unixsocketperm 700 --save '' --appendonly "$loads_file" \
   --logfile "$private/log" </dev/null &
 server=$!
 cli() {
@@ -75,8 +73,21 @@ keys=$(cli DBSIZE)
 cli SHUTDOWN NOSAVE
 wait "$server"
 server=
-# With the append-only file it is not read any more.
-[ "$loads_file" = yes ] || rm "$data/dump.rdb"
 sync
-is_ours=no
+
+put_back() {
+  for name in appendonlydir dump.rdb; do
+    [ ! -e "$data/$name.old" ] || mv "$data/$name.old" "$data/$name"
+  done
+}
+move_in() {
+  for name in appendonlydir dump.rdb; do
+    [ ! -e "$data/$name" ] || mv "$data/$name" "$data/$name.old" || return 1
+  done
+  mv "$new/appendonlydir" "$data/appendonlydir"
+}
+# Nothing may come between these.
+trap '' HUP INT TERM
+move_in || { put_back; fail "$data can't be written"; }
+sync
 echo "$data: $keys keys; what was there ends in .old now"
