@@ -61,6 +61,8 @@ type Exporting = {
   readonly copying: CopyingSide;
   readonly given: GivenSelection;
   readonly signal: AbortSignal;
+  /** Told of the file of an export that only copies, once it is there. */
+  readonly onMade: (path: string) => void;
 };
 
 type Ended = { readonly counts: ExportCounts; readonly isStopped: boolean };
@@ -76,22 +78,31 @@ export async function exportQueue(context: CommandContext): Promise<number> {
   assertSensible(given, output);
   const config = configOf(given);
   const parameters = readParameters(context.env, config);
-  return await untilStopped((signal) =>
-    withQueue(parameters, { command: context.name, withinMs: openWithinMs }, (store) =>
-      whileReachable(store, async () => {
-        if (given.flags.has("--dry-run")) return await dryRunOf(context, store, given, signal);
-        const copying = store.copying();
-        await finishOthers(context, store, copying, config);
-        const exporting = { store, copying, given, signal };
-        const ended = await (given.flags.has("--delete")
-          ? deleting(context, exporting, output)
-          : copyingOnly(context, exporting, output));
-        const rest = given.flags.has("--delete") ? "--append goes on" : leftOf(output);
-        context.complain(`${context.name}: ${sentence(ended, rest)}\n`);
-        return ended.isStopped ? exitCodes.tempFail : exitCodes.ok;
-      }),
-    ),
-  );
+  let made: string | undefined;
+  const onMade = (path: string) => void (made = path);
+  try {
+    return await untilStopped((signal) =>
+      withQueue(parameters, { command: context.name, withinMs: openWithinMs }, (store) =>
+        whileReachable(store, async () => {
+          if (given.flags.has("--dry-run")) return await dryRunOf(context, store, given, signal);
+          const copying = store.copying();
+          await finishOthers(context, store, copying, config);
+          const exporting = { store, copying, given, signal, onMade };
+          const ended = await (given.flags.has("--delete")
+            ? deleting(context, exporting, output)
+            : copyingOnly(context, exporting, output));
+          const rest = given.flags.has("--delete") ? "--append goes on" : leftOf(output);
+          context.complain(`${context.name}: ${sentence(ended, rest)}\n`);
+          return ended.isStopped ? exitCodes.tempFail : exitCodes.ok;
+        }),
+      ),
+    );
+  } catch (error) {
+    if (made !== undefined) {
+      context.complain(`${context.name}: warning: ${made} is a part, and no backup: remove it\n`);
+    }
+    throw error;
+  }
 }
 
 function assertSensible({ flags, selection }: GivenSelection, output: string): void {
@@ -131,6 +142,7 @@ async function copyingOnly(
     return await writeAll(context, exporting, { write: (part) => context.stream(part) });
   }
   await using file = await ExportFile.create(output);
+  exporting.onMade(output);
   const ended = await writeAll(context, exporting, file);
   if (ended.isStopped) await file.remove();
   else await file.sync();

@@ -53,7 +53,7 @@ export function declareDestinationMetrics(metrics: Metrics, store: Store, lookin
   );
   declare(
     "postmq_destination_dead",
-    "1 for each destination that is dead, the 20 that are so for longest.",
+    "Dead destinations of each site: 1, or how many recipients' where limits are per recipient; the 20 that are so for longest.",
     (sites) => longestDead(sites).map(({ name, dead }) => ({ site: name, value: dead })),
   );
 }
