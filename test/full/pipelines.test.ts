@@ -83,6 +83,8 @@ class Queue {
 describe("the pipelines in operators' notes", () => {
   let redis: RedisServer;
   let path: string;
+  /** What was typed, and what came of it. */
+  const transcript: string[] = [];
 
   before(async () => {
     redis = await startRedis();
@@ -93,6 +95,7 @@ describe("the pipelines in operators' notes", () => {
   after(async () => {
     rmSync(path, { recursive: true, force: true });
     await redis[Symbol.asyncDispose]();
+    console.log(`\n${transcript.join("")}`);
   });
 
   const withQueue = (
@@ -108,7 +111,11 @@ describe("the pipelines in operators' notes", () => {
           POSTMQ_REDIS_URL: redis.url,
           POSTMQ_INSTANCE_NAME: instanceName,
         };
-        const shell = (line: string) => run("/bin/sh", ["-c", line], { env });
+        const shell = async (line: string) => {
+          const ended = await run("/bin/sh", ["-c", line], { env });
+          transcript.push(`$ ${line}\n${ended.stdout}${ended.stderr}`);
+          return ended;
+        };
         await test(new Queue(store, store.scheduling(), fence), shell);
       },
       { redis, store: { instanceName } },

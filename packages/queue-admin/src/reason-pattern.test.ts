@@ -10,7 +10,8 @@ describe("a pattern over reasons", () => {
     const pattern = compileReason(slowPattern);
     const reasons = slowReasons(60);
     const firstMs = timed(pattern, reasons);
-    const againMs = timed(pattern, reasons);
+    // The least of some: the machine may have been busy with something else.
+    const againMs = Math.min(...Array.from({ length: 5 }, () => timed(pattern, reasons)));
     assert.ok(againMs < firstMs / 5, `${againMs} ms, at first ${firstMs} ms`);
   });
 
