@@ -16,8 +16,7 @@ import {
 } from "./packing.ts";
 import { storeError } from "./redis-connection.ts";
 import type { ScriptArgument } from "./script.ts";
-
-const stagedLifeSeconds = 3600;
+import { stageFields } from "./stage-fields.ts";
 
 export type Commit = {
   readonly id: QueueId;
@@ -56,22 +55,18 @@ export async function stageRecipients(
       const key = `${prefix}:m:${commit.id}:${round}:${chunk}`;
       const number = base + from;
       const fields = some.flatMap((one, i) => [String(number + i), packRecipient(one)]);
-      await redis.hset(key, fields);
+      await stageFields(redis, prefix, key, fields);
       const states = some.flatMap((one, i) => {
         const state = owedState(one);
         return state === undefined ? [] : [`s${number + i}`, state];
       });
-      if (states.length > 0) await redis.hset(key, states);
-      await redis.expire(key, stagedLifeSeconds);
+      await stageFields(redis, prefix, key, states);
       from += some.length;
     }
     const domains = countDomains(commit.recipients);
     if (domains.size > largeMessageDomains) {
       const key = `${prefix}:md:${commit.id}:${round}`;
-      const flat = [...domains].flat().map(String);
-      for (let from = 0; from < flat.length; from += 4000)
-        await redis.hset(key, flat.slice(from, from + 4000));
-      await redis.expire(key, stagedLifeSeconds);
+      await stageFields(redis, prefix, key, [...domains].flat());
     }
   } catch (error) {
     throw storeError(error);

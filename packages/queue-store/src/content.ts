@@ -13,10 +13,9 @@ import { PostmqError } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 import type { ContentRef, ContentWriter, FinishedContent } from "./contract.ts";
 import { storeError, whenOpen } from "./redis-connection.ts";
+import { stageFields } from "./stage-fields.ts";
 
 export const chunkBytes = 256 * 1024;
-/** Life of content stored ahead, from its last chunk on: longer than any pause that smtpd_timeout allows. */
-const stagedLifeSeconds = 3600;
 
 export function contentKey(prefix: string, contentId: string): string {
   return `${prefix}:c:${contentId}`;
@@ -97,8 +96,7 @@ export class StagedContentWriter implements ContentWriter {
       while (held.length - from >= chunkBytes || (isLast && from < held.length)) {
         this.#onWrite();
         const chunk = held.subarray(from, from + chunkBytes);
-        await this.#redis.hset(key, String(this.#chunks), chunk);
-        await this.#redis.expire(key, stagedLifeSeconds);
+        await stageFields(this.#redis, this.#prefix, key, [this.#chunks, chunk]);
         this.#chunks += 1;
         from += chunk.length;
       }

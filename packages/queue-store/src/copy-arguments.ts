@@ -20,10 +20,8 @@ import {
   recipientsPerChunk,
 } from "./packing.ts";
 import type { ScriptArgument } from "./script.ts";
+import { stageFields } from "./stage-fields.ts";
 
-/** Life of what was stored ahead. */
-const stagedLifeSeconds = 3600;
-const fieldsPerCommand = 4000;
 /** Rounds are digits; these are of no message's generation, which others are named by. */
 const leastRound = 100_000_000_000_000;
 const mostRound = 2 * leastRound;
@@ -58,20 +56,13 @@ export async function stageCopy(
   const byChunk = Map.groupBy(later, ({ number }) => Math.floor(number / recipientsPerChunk));
   for (const [chunk, recipients] of byChunk) {
     const fields = recipients.flatMap(recipientFields);
-    await storeAhead(redis, `${prefix}:m:${id}:${round}:${chunk}`, fields);
+    await stageFields(redis, prefix, `${prefix}:m:${id}:${round}:${chunk}`, fields);
     chunks.push(`${chunk}:${fields.length / 2}`);
   }
   if (isLarge) {
-    await storeAhead(redis, `${prefix}:md:${id}:${round}`, [...undone].flat().map(String));
+    await stageFields(redis, prefix, `${prefix}:md:${id}:${round}`, [...undone].flat());
   }
   return { ...message, round, chunks: chunks.join(" "), isLarge, move };
-}
-
-async function storeAhead(redis: Redis, key: string, fields: readonly string[]): Promise<void> {
-  for (let from = 0; from < fields.length; from += fieldsPerCommand) {
-    await redis.hset(key, fields.slice(from, from + fieldsPerCommand));
-  }
-  await redis.expire(key, stagedLifeSeconds);
 }
 
 /** The arguments of one message, in the order that restore-messages names. */
