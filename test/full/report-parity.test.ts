@@ -18,7 +18,6 @@ import {
   startPostmq,
   waitFor,
 } from "@postmq/testing";
-import type { ReceivedMessage } from "@postmq/testing";
 
 const sender = "sender@src.example.com";
 const postmaster = "postmaster@mail.example.com";
@@ -56,7 +55,12 @@ function startSink(): Promise<FakeSmtpServer> {
 
 let mails = 0;
 
-/** Sends the mail through one side. @returns the reports about it to these addresses. */
+/**
+ * Sends the mail through one side.
+ *
+ * @param readers the address of each report that is to come
+ * @returns the reports about it, those to one address in an order of their texts: which came first is nobody's choice
+ */
 async function reportsOf(
   side: Side,
   { mail, recipients }: Mail,
@@ -75,18 +79,28 @@ async function reportsOf(
       "To: somebody:;\r\nSubject: x\r\n\r\nOne line.\r\n.\r\n",
   );
   assert.equal((await client.reply()).code, 250);
-  return Promise.all(
-    readers.map(async (reader) => {
-      const isIt = (message: ReceivedMessage) =>
-        message.recipients.includes(reader) &&
-        message.content.includes(`In-Reply-To: ${messageId}\r\n`);
-      const found = await waitFor(() => side.sink.messages.find(isIt), {
+  const reports = await Promise.all(
+    [...new Set(readers)].map(async (reader) => {
+      const count = readers.filter((other) => other === reader).length;
+      const received = () =>
+        side.sink.messages.filter(
+          (message) =>
+            message.recipients.includes(reader) &&
+            message.content.includes(`In-Reply-To: ${messageId}\r\n`),
+        );
+      await waitFor(() => received().length >= count, {
         timeoutMs: 60_000,
-        describe: `the report to ${reader} from ${side.name}`,
+        describe: `${count} of the reports to ${reader} from ${side.name}`,
       });
-      return `MAIL FROM:<${found.sender}>\n${comparable(found.content.toString("latin1"))}`;
+      return received()
+        .map(
+          ({ sender: from, content }) =>
+            `MAIL FROM:<${from}>\n${comparable(content.toString("latin1"))}`,
+        )
+        .toSorted();
     }),
   );
+  return reports.flat();
 }
 
 /** Recipients stand in the order in which they failed, which is nobody's choice. */
@@ -200,7 +214,8 @@ describe("reports beside Postfix's", () => {
       "RCPT TO:<list+member@dest.example.com>",
       'RCPT TO:<"list member"@dest.example.com>',
     ];
-    const readers = [named("nobody.one"), named("nobody.two"), postmaster];
+    // A copy for each that failed, as with Postfix.
+    const readers = [named("nobody.one"), named("nobody.two"), postmaster, postmaster];
     await assertSame({ mail: `MAIL FROM:<${sender}> XVERP`, recipients }, readers);
     await assertSame({ mail: `MAIL FROM:<${sender}> XVERP==-`, recipients: ["RCPT TO:<nobody>"] }, [
       "sender=nobody@src.example.com",
@@ -220,18 +235,6 @@ describe("reports beside Postfix's", () => {
       ['"sender+list member=dest.example.com"@src.example.com', '"list member"@dest.example.com'],
       [named("list+member"), "list+member@dest.example.com"],
     ]);
-    // A copy for each that failed, as with Postfix.
-    const copies = sides.map(({ sink }) =>
-      sink.messages.filter(
-        (message) =>
-          message.recipients.includes(postmaster) &&
-          /nobody\.(?:one|two)/.test(message.content.toString()),
-      ),
-    );
-    assert.deepEqual(
-      copies.map((those) => those.length),
-      [2, 2],
-    );
   });
 
   it("D28 are the same about mail from the null sender, to the postmaster alone", async () => {
