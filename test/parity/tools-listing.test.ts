@@ -4,16 +4,12 @@
  * Source: postqueue(1), mailq(1); spec admin-tools.md §1.
  */
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
-import { startRedis } from "@postmq/testing";
-import type { RedisServer } from "@postmq/testing";
-
-import { ParityTable } from "../support/parity-table.ts";
 import { MailMaker } from "../support/queued-mail.ts";
 import type { QueuedMail } from "../support/queued-mail.ts";
 import type { ToolRan } from "../support/postfix-spool.ts";
-import { SideBySide } from "../support/side-by-side.ts";
+import { sideBySideTests } from "../support/side-by-side.ts";
 
 const refused = "connect to mx.example.org[192.0.2.1]:25: Connection refused";
 const full = "host mx.example.com[192.0.2.2] said: 452 4.2.2 Mailbox full (in reply to RCPT TO)";
@@ -67,18 +63,7 @@ export function mixedQueue(nowMs: number): readonly QueuedMail[] {
 }
 
 describe("listings beside Postfix's", () => {
-  const table = new ParityTable();
-  let redis: RedisServer;
-  before(async () => {
-    redis = await startRedis();
-  });
-  after(async () => {
-    await redis.stop();
-    console.log(`\n${table.toString()}\n`);
-  });
-
-  const fill = (scene: string, messages: readonly QueuedMail[]) =>
-    SideBySide.open({ table, scene, redisUrl: redis.url, messages });
+  const { fill } = sideBySideTests();
 
   /** Sorts messages, which lie in a directory in no order; queues stay in theirs, as -j tells. */
   const sorted = (ran: ToolRan): ToolRan => {

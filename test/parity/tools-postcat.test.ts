@@ -10,18 +10,16 @@
 import assert from "node:assert/strict";
 import { chmod, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
-import { PrivatePostfix, run, SmtpClient, startRedis, waitFor } from "@postmq/testing";
-import type { RedisServer } from "@postmq/testing";
+import { PrivatePostfix, run, SmtpClient, waitFor } from "@postmq/testing";
 import { parseQueueId } from "@postmq/vocabulary";
 
-import { ParityTable } from "../support/parity-table.ts";
 import { readSpoolFile } from "../support/postfix-file.ts";
 import { PostmqQueue } from "../support/postmq-queue.ts";
 import { MailMaker } from "../support/queued-mail.ts";
 import type { QueuedMail } from "../support/queued-mail.ts";
-import { SideBySide } from "../support/side-by-side.ts";
+import { sideBySideTests } from "../support/side-by-side.ts";
 
 const combinations = [
   ["-q"],
@@ -106,24 +104,11 @@ function oddMail(nowMs: number): readonly QueuedMail[] {
 }
 
 describe("postcat beside Postfix's", () => {
-  const table = new ParityTable();
-  let redis: RedisServer;
-  before(async () => {
-    redis = await startRedis();
-  });
-  after(async () => {
-    await redis.stop();
-    console.log(`\n${table.toString()}\n`);
-  });
+  const { table, redisUrl, fill } = sideBySideTests();
 
   it("prints every record of every message, with every combination of options", async () => {
     const messages = oddMail(Date.now());
-    await using sides = await SideBySide.open({
-      table,
-      scene: "odd mail",
-      redisUrl: redis.url,
-      messages,
-    });
+    await using sides = await fill("odd mail", messages);
     const ids = messages.map(({ copy }) => copy.id);
     for (const options of combinations) {
       await sides.compare({
@@ -145,12 +130,7 @@ describe("postcat beside Postfix's", () => {
   it("says in the same words what it does not find or understand", async () => {
     const maker = new MailMaker(Date.now());
     const one = maker.make({ to: ["a@example.com"] });
-    await using sides = await SideBySide.open({
-      table,
-      scene: "errors",
-      redisUrl: redis.url,
-      messages: [one],
-    });
+    await using sides = await fill("errors", [one]);
     for (const words of [
       ["-q", "ABCDEF012345"],
       ["-q", "../x"],
@@ -185,7 +165,7 @@ describe("postcat beside Postfix's", () => {
     for (const path of await spoolFiles(root)) {
       const id = parseQueueId(path.slice(path.lastIndexOf("/") + 1)) ?? assert.fail(path);
       const mail = readSpoolFile(id, await readFile(path));
-      await using ours = await PostmqQueue.fill(redis.url, [mail]);
+      await using ours = await PostmqQueue.fill(redisUrl(), [mail]);
       for (const options of ["-q", "-qe", "-qbh", "-qd"]) {
         const words = ["postcat", options, id];
         const theirs = await run("/usr/sbin/postcat", [options, id], { env });

@@ -3,17 +3,13 @@
  *
  * Source: postsuper(1); spec admin-tools.md §2, A1 to A5.
  */
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
-import { startRedis } from "@postmq/testing";
-import type { RedisServer } from "@postmq/testing";
-
-import { ParityTable } from "../support/parity-table.ts";
 import type { ToolRan } from "../support/postfix-spool.ts";
 import { MailMaker } from "../support/queued-mail.ts";
 import type { QueuedMail } from "../support/queued-mail.ts";
 import type { Comparison } from "../support/side-by-side.ts";
-import { SideBySide } from "../support/side-by-side.ts";
+import { sideBySideTests } from "../support/side-by-side.ts";
 
 /** Messages by what they are, so that scenes can name them. */
 function messages(nowMs: number) {
@@ -36,15 +32,7 @@ type Id = (name: keyof Messages) => string;
 type Command = (id: Id) => { readonly words: readonly string[]; readonly input?: string };
 
 describe("postsuper beside Postfix's", () => {
-  const table = new ParityTable();
-  let redis: RedisServer;
-  before(async () => {
-    redis = await startRedis();
-  });
-  after(async () => {
-    await redis.stop();
-    console.log(`\n${table.toString()}\n`);
-  });
+  const { fill } = sideBySideTests();
 
   /** Plays all scenes, then fails if some differed: the table shows all of them. */
   async function playAll(scenes: Readonly<Record<string, Command>>): Promise<void> {
@@ -59,7 +47,7 @@ describe("postsuper beside Postfix's", () => {
   async function play(scene: string, command: Command): Promise<void> {
     const made = messages(Date.now());
     const all: readonly QueuedMail[] = Object.values(made);
-    await using sides = await SideBySide.open({ table, scene, redisUrl: redis.url, messages: all });
+    await using sides = await fill(scene, all);
     const { words, input } = command((name) => made[name].copy.id);
     await sides.compare({
       words: ["postsuper", ...words],

@@ -10,20 +10,18 @@
 import assert from "node:assert/strict";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
 import { defaultQshapeLayout, qshapeAgeLimits, qshapeTable } from "@postmq/queue-admin";
 import type { QshapeLayout } from "@postmq/queue-admin";
-import { startRedis } from "@postmq/testing";
-import type { RedisServer } from "@postmq/testing";
 
-import { ParityTable } from "../support/parity-table.ts";
 import { PostfixSpool } from "../support/postfix-spool.ts";
 import type { ToolRan } from "../support/postfix-spool.ts";
 import { PostmqQueue } from "../support/postmq-queue.ts";
 import { MailMaker } from "../support/queued-mail.ts";
 import type { QueuedMail } from "../support/queued-mail.ts";
-import { SideBySide } from "../support/side-by-side.ts";
+import { sideBySideTests } from "../support/side-by-side.ts";
+import type { SideBySide } from "../support/side-by-side.ts";
 
 const minuteMs = 60_000;
 /** Longer than a scene takes, and shorter than the narrowest bucket. */
@@ -76,18 +74,7 @@ function domains(nowMs: number): readonly QueuedMail[] {
 }
 
 describe("qshape beside the real script", () => {
-  const table = new ParityTable();
-  let redis: RedisServer;
-  before(async () => {
-    redis = await startRedis();
-  });
-  after(async () => {
-    await redis.stop();
-    console.log(`\n${table.toString()}\n`);
-  });
-
-  const fill = (scene: string, messages: readonly QueuedMail[]) =>
-    SideBySide.open({ table, scene, redisUrl: redis.url, messages });
+  const { table, redisUrl, fill } = sideBySideTests();
 
   /** Rows of equal count and length are in no order with the script (A9). */
   const sorted = (ran: ToolRan): ToolRan => ({
@@ -134,7 +121,7 @@ describe("qshape beside the real script", () => {
       const ages = [0, ...limits.flatMap((limit) => [limit - 1_000, limit, limit + 1_000])];
       const messages = aged(ages, nowMs);
       await using postfix = await PostfixSpool.write(messages);
-      await using postmq = await PostmqQueue.fill(redis.url, messages);
+      await using postmq = await PostmqQueue.fill(redisUrl(), messages);
       const args = ["-b", String(layout.bucketCount), "-t", String(layout.unitMinutes)];
       const words = ["qshape", ...args, ...(layout.isLinear ? ["-l"] : []), "deferred"];
       const theirs = await runAt(nowMs, postfix, words);

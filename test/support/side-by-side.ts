@@ -1,7 +1,11 @@
 /** The same messages under Postfix's tools and under ours: runs both and tells what differs. */
 import assert from "node:assert/strict";
+import { after, before } from "node:test";
 
-import type { ParityTable } from "./parity-table.ts";
+import { startRedis } from "@postmq/testing";
+import type { RedisServer } from "@postmq/testing";
+
+import { ParityTable } from "./parity-table.ts";
 import { PostfixSpool } from "./postfix-spool.ts";
 import type { ToolRan } from "./postfix-spool.ts";
 import { PostmqQueue } from "./postmq-queue.ts";
@@ -74,6 +78,25 @@ export class SideBySide implements AsyncDisposable {
     await this.#postfix[Symbol.asyncDispose]();
     await this.#postmq[Symbol.asyncDispose]();
   }
+}
+
+/** For the tests of one tool: a Redis while they run, and their table at the end. Called within `describe`. */
+export function sideBySideTests() {
+  const table = new ParityTable();
+  let redis: RedisServer;
+  before(async () => {
+    redis = await startRedis();
+  });
+  after(async () => {
+    await redis.stop();
+    console.log(`\n${table.toString()}\n`);
+  });
+  return {
+    table,
+    redisUrl: () => redis.url,
+    fill: (scene: string, messages: readonly QueuedMail[]) =>
+      SideBySide.open({ table, scene, redisUrl: redis.url, messages }),
+  };
 }
 
 function summary(text: string): string {

@@ -6,10 +6,10 @@
  *
  * Source: spec sendmail-queue.md §7; DESIGN §5.
  */
-import { formatSelection, moveMessages, whileReachable } from "@postmq/queue-admin";
+import { formatSelection, movedQueues, moveMessages, whileReachable } from "@postmq/queue-admin";
 import type { MoveCounts, Selection } from "@postmq/queue-admin";
 import type { Store } from "@postmq/queue-store";
-import { exitCodes, messageQueues } from "@postmq/vocabulary";
+import { exitCodes } from "@postmq/vocabulary";
 import type { MessageQueue } from "@postmq/vocabulary";
 
 import { note, notingFailure } from "./audited.ts";
@@ -51,8 +51,6 @@ selection: ${selectionUsage}
 `;
 const ownFlags = ["--all", "--dry-run", "--list", "--help", "-h"];
 const ownValues = ["--to", "--back", "--remove", "--reason"];
-/** What is in corrupt moves when it is named. */
-const movedQueues = messageQueues.filter((queue) => queue !== "corrupt");
 
 type Moving = {
   readonly store: Store;

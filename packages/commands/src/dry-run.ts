@@ -3,7 +3,7 @@
  *
  * Source: spec http-api.md §2 "dry_run".
  */
-import { formatSelection, selectMessages } from "@postmq/queue-admin";
+import { formatSelection, mostSamples, selectMessages } from "@postmq/queue-admin";
 import type { Selection } from "@postmq/queue-admin";
 import type { ListedMessage, Store } from "@postmq/queue-store";
 import { exitCodes } from "@postmq/vocabulary";
@@ -12,8 +12,6 @@ import type { MessageQueue } from "@postmq/vocabulary";
 import type { CommandContext } from "./command.ts";
 import { watchSteps } from "./copying-progress.ts";
 import { shownText } from "./shown-text.ts";
-
-const mostSamples = 10;
 
 type Selected = {
   readonly count: number;

@@ -1,17 +1,14 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { after, before, describe, it } from "node:test";
 
 import type { MessageCopy, Store } from "@postmq/queue-store";
-import { startRedis, withStore } from "@postmq/testing";
-import type { RedisServer, StoreUnderTest } from "@postmq/testing";
+import { startRedis } from "@postmq/testing";
+import type { RedisServer } from "@postmq/testing";
 import { enhancedStatus } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 
-import { commandRunner } from "./command.test-support.ts";
-import type { Runner } from "./command.test-support.ts";
-
-type Under = StoreUnderTest & { readonly command: Runner };
+import { withQueueAt } from "./queue.test-support.ts";
+import type { QueueUnderTest } from "./queue.test-support.ts";
 
 describe("postcat", () => {
   let redis: RedisServer;
@@ -20,16 +17,7 @@ describe("postcat", () => {
   });
   after(() => redis[Symbol.asyncDispose]());
 
-  const withQueue = (test: (under: Under) => Promise<void>) => {
-    const instanceName = `test-${randomBytes(8).toString("hex")}`;
-    return withStore(
-      async (under) => {
-        using command = commandRunner({ redisUrl: redis.url, instanceName });
-        await test({ ...under, instanceName, command });
-      },
-      { redis, store: { instanceName } },
-    );
-  };
+  const withQueue = (test: (under: QueueUnderTest) => Promise<void>) => withQueueAt(redis, test);
 
   it("prints a message of any queue as Postfix prints its file, done recipients too", () =>
     withQueue(async ({ store, command }) => {

@@ -30,6 +30,17 @@ describe("postsuper", () => {
       assert.deepEqual(await checkInstance(redis.url, under.instanceName), []);
     });
 
+  /** `postsuper -h -` as a process of its own. */
+  const spawnHolding = (instanceName: string) =>
+    spawn(join(import.meta.dirname, "../bin/postmq"), ["postsuper", "-h", "-"], {
+      env: {
+        PATH: "/usr/bin:/bin",
+        POSTMQ_REDIS_URL: redis.url,
+        POSTMQ_INSTANCE_NAME: instanceName,
+      },
+      stdio: ["pipe", "ignore", "pipe"],
+    });
+
   it("tells each hit and what was done, singular and plural", () =>
     withQueue(async ({ command, keep, queueOf }) => {
       const [a, b, c] = [
@@ -168,15 +179,7 @@ describe("postsuper", () => {
   it("deals with ids as they come, and ends when it is told to, though its input does not", () =>
     withQueue(async ({ keep, instanceName }) => {
       const id = await keep();
-      const program = join(import.meta.dirname, "../bin/postmq");
-      const child = spawn(program, ["postsuper", "-h", "-"], {
-        env: {
-          PATH: "/usr/bin:/bin",
-          POSTMQ_REDIS_URL: redis.url,
-          POSTMQ_INSTANCE_NAME: instanceName,
-        },
-        stdio: ["pipe", "ignore", "pipe"],
-      });
+      const child = spawnHolding(instanceName);
       let err = "";
       child.stderr.on("data", (bytes: Buffer) => void (err += bytes.toString()));
       child.stdin.write(`${id}\n`);
@@ -192,15 +195,7 @@ describe("postsuper", () => {
   it("goes on when nobody reads what it says, and notes what it did", () =>
     withQueue(async ({ store, keep, queueOf, instanceName }) => {
       const ids = await Promise.all(Array.from({ length: 3 }, () => keep()));
-      const program = join(import.meta.dirname, "../bin/postmq");
-      const child = spawn(program, ["postsuper", "-h", "-"], {
-        env: {
-          PATH: "/usr/bin:/bin",
-          POSTMQ_REDIS_URL: redis.url,
-          POSTMQ_INSTANCE_NAME: instanceName,
-        },
-        stdio: ["pipe", "ignore", "pipe"],
-      });
+      const child = spawnHolding(instanceName);
       child.stderr.destroy();
       for (const id of ids) {
         child.stdin.write(`${id}\n`);

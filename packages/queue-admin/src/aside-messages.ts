@@ -8,10 +8,13 @@
  * Source: DESIGN §5; sendmail-queue.md §7; docs/ARCHITECTURE.md "A message that moves to another instance".
  */
 import type { Copying, Move, MovingAway, ReadCopy, RestorableMessage } from "@postmq/queue-store";
-import { isPostmqError } from "@postmq/vocabulary";
+import { isPostmqError, messageQueues } from "@postmq/vocabulary";
 import type { QueueId } from "@postmq/vocabulary";
 
 import { inBatches, restorable } from "./copy-batches.ts";
+
+/** What is in corrupt moves when it is named. */
+export const movedQueues = messageQueues.filter((queue) => queue !== "corrupt");
 
 type Side = Copying & MovingAway;
 

@@ -1,4 +1,4 @@
-export { moveMessages } from "./aside-messages.ts";
+export { movedQueues, moveMessages } from "./aside-messages.ts";
 export type { MoveCounts, MovingSide } from "./aside-messages.ts";
 export { checkQueues } from "./check-queues.ts";
 export type { CheckOptions, CheckResult } from "./check-queues.ts";
@@ -21,6 +21,7 @@ export { mailqText } from "./mailq-text.ts";
 export { postfixPath } from "./postcat-path.ts";
 export { postcatText } from "./postcat-text.ts";
 export type { PostcatOptions } from "./postcat-text.ts";
+export { mostSamples } from "./operation.ts";
 export type { OperationProgress, OperationTask } from "./operation.ts";
 export { parseSelection } from "./parse-selection.ts";
 export type { ParseOptions } from "./parse-selection.ts";

@@ -17,6 +17,9 @@ export type OperationTask = {
   readonly isDryRun: boolean;
 };
 
+/** Ids kept of those that a dry run found. */
+export const mostSamples = 10;
+
 /** Plain JSON, so that it can be kept. */
 export type OperationProgress = {
   /** When the operation began, or its retry, ms: what entered its queue later is left alone. */

@@ -17,11 +17,11 @@ import type { Act, Acting, ListedMessage, Operating, Selecting } from "@postmq/q
 import { panic, PostmqError } from "@postmq/vocabulary";
 import type { Clock, MessageQueue, QueueId } from "@postmq/vocabulary";
 
+import { mostSamples } from "./operation.ts";
 import type { OperationProgress, OperationTask } from "./operation.ts";
 import { Selector } from "./select-messages.ts";
 import type { Selection } from "./selection.ts";
 
-const mostSamples = 10;
 /** The store's clock here may be a little behind that of Redis, and what came in just now is meant, too. */
 const clockMarginMs = 50;
 

@@ -6,10 +6,9 @@
  *
  * Source: spec http-api.md §2 "action move"; sendmail-queue.md §7; DESIGN §5.
  */
-import { moveMessages, Selector } from "@postmq/queue-admin";
+import { mostSamples, movedQueues, moveMessages, Selector } from "@postmq/queue-admin";
 import type { MoveCounts, OperationProgress, OperationTask } from "@postmq/queue-admin";
 import type { Copying, ListedMessage, MovingAway, Selecting, Store } from "@postmq/queue-store";
-import { messageQueues } from "@postmq/vocabulary";
 import type { Clock, MessageQueue } from "@postmq/vocabulary";
 
 export type MovingParts = {
@@ -20,10 +19,6 @@ export type MovingParts = {
   /** Opens another instance on the same Redis. */
   readonly open: (instanceName: string) => Promise<Store>;
 };
-
-const mostSamples = 10;
-/** What is in corrupt moves when it is named. */
-const movedQueues = messageQueues.filter((queue) => queue !== "corrupt");
 
 /** @param from what the last step gave, to go on from there */
 export async function* moveOperation(

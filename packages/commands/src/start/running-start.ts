@@ -9,17 +9,17 @@ import { lockHolder } from "./data-lock.ts";
 
 export type RunningStart = {
   readonly dataDirectory: string;
-  /** undefined: none runs there; NaN: it has only just begun. */
-  readonly pid: number | undefined;
+  /** NaN: it has only just begun. */
+  readonly pid: number;
 };
 
-/** @returns undefined: only the usage was asked for, and has been printed */
-export function runningStart(context: CommandContext, about: string): RunningStart | undefined {
+/** @returns an exit status, when there is nothing more to do: only the usage was asked for, or nothing runs there */
+export function runningStart(context: CommandContext, about: string): RunningStart | number {
   const usage = `usage: postmq ${context.name} [--data-directory DIR] [-c config]\n\n${about}\n`;
   const given = parsed(context.args, usage);
   if (given.help === true) {
     context.print(usage);
-    return undefined;
+    return exitCodes.ok;
   }
   const directory = given["data-directory"];
   const env =
@@ -27,7 +27,10 @@ export function runningStart(context: CommandContext, about: string): RunningSta
       ? context.env
       : withSettings({ ...context.env }, { POSTMQ_DATA_DIRECTORY: directory });
   const { data_directory: dataDirectory } = readParameters(env, given.config);
-  return { dataDirectory, pid: lockHolder(dataDirectory) };
+  const pid = lockHolder(dataDirectory);
+  if (pid !== undefined) return { dataDirectory, pid };
+  context.print(`not running on ${dataDirectory}\n`);
+  return 1;
 }
 
 function parsed(args: readonly string[], usage: string) {

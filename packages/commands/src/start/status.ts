@@ -9,12 +9,8 @@ export async function status(context: CommandContext): Promise<number> {
   const about =
     "Says whether `npm start` or `postmq start` runs on a data directory, and its processes.";
   const running = runningStart(context, about);
-  if (running === undefined) return exitCodes.ok;
+  if (typeof running === "number") return running;
   const { dataDirectory, pid } = running;
-  if (pid === undefined) {
-    context.print(`not running on ${dataDirectory}\n`);
-    return 1;
-  }
   const as = Number.isNaN(pid) ? "" : ` as process ${pid}`;
   const lines = readStartStatus(dataDirectory).map(
     ({ name, pid: own, isReady }) =>

@@ -22,12 +22,8 @@ export async function stop(context: CommandContext): Promise<number> {
   const about =
     "Ends what `npm start` or `postmq start` runs on a data directory: all services drain first.";
   const running = runningStart(context, about);
-  if (running === undefined) return exitCodes.ok;
+  if (typeof running === "number") return running;
   const { dataDirectory, pid } = running;
-  if (pid === undefined) {
-    context.print(`not running on ${dataDirectory}\n`);
-    return 1;
-  }
   const ending = Number.isNaN(pid) ? await untilItSays(dataDirectory) : pid;
   if (ending === undefined) return exitCodes.ok;
   terminate(ending);
