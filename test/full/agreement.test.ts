@@ -235,7 +235,7 @@ describe("P12", () => {
         qmgr_message_active_limit: String(activeLimit),
         qmgr_message_recipient_limit: String(activeLimit),
         default_destination_recipient_limit: "1",
-        smtp_rcpt_timeout: "300s",
+        smtp_rcpt_timeout: "1h",
       },
     });
     const { redis } = system;

@@ -77,20 +77,23 @@ describe("P7: a destination's connections over four delivery processes", () => {
     await using sink = await slow();
     await using system = await startPostmq({
       scale: { "smtp-delivery": workers },
-      parameters: { ...parameters, relayhost: sink.relayhost, worker_heartbeat_time: "2s" },
+      parameters: { ...parameters, relayhost: sink.relayhost, worker_heartbeat_time: "5s" },
     });
     const ledger = new Ledger();
     const refresh = ledgerReader(ledger, sink);
     for (const victim of [0, 1, 2]) {
       const sent = send(system, ledger, 200);
-      await waitFor(() => sink.openConnections > 2);
+      await waitFor(() => sink.openConnections > 2, {
+        timeoutMs: 60_000,
+        describe: () => `deliveries\n${system.lastLines()}`,
+      });
       const before = sink.messages.length;
       const process = system.service("smtp-delivery", victim);
       if (victim === 2) await process.terminate();
       else await process.kill9();
       await sent;
       await waitFor(() => sink.messages.length > before + 50, {
-        timeoutMs: 30_000,
+        timeoutMs: 60_000,
         describe: () => `mail to go on\n${system.lastLines()}`,
       });
       system.respawn("smtp-delivery", victim);

@@ -25,10 +25,10 @@ import { siteReport } from "../support/site-report.ts";
 const steps = ["greeting", "ehlo", "mail", "rcpt", "data", "dot"] as const;
 type Step = (typeof steps)[number];
 
-const deadlineSeconds = 3;
+const deadlineSeconds = 6;
 const initialConcurrency = 5;
 /** A busy machine is late with a timer, and the server hears of an end late. */
-const slackMs = 2_000;
+const slackMs = 5_000;
 
 const deadline = `${deadlineSeconds}s`;
 const deadlines = {
@@ -50,7 +50,7 @@ type Site = {
 describe("fault 29: a server whose answers drip in", () => {
   it("29: holds what it was given at first for one deadline each, when it misses them, and nothing then", async (context) => {
     await using stack = new AsyncDisposableStack();
-    const sinks = await startSinks(stack, steps, (step) => ({ drips: step, everyMs: 500 }));
+    const sinks = await startSinks(stack, steps, (step) => ({ drips: step, everyMs: 1_000 }));
     const { system, sites } = await start(stack, sinks);
     await send(system, sites, { messages: 3 * initialConcurrency, recipients: 1 });
     await waitFor(
@@ -58,7 +58,7 @@ describe("fault 29: a server whose answers drip in", () => {
         const reports = await Promise.all(sites.map((site) => report(system, site)));
         return reports.every(({ isDead, inFlight }) => isDead && inFlight === 0);
       },
-      { timeoutMs: 30_000, everyMs: 100, describe: () => `all dead\n${system.lastLines()}` },
+      { timeoutMs: 90_000, everyMs: 100, describe: () => `all dead\n${system.lastLines()}` },
     );
     await stopLooking(sites);
     tell(context, sites);
@@ -68,22 +68,26 @@ describe("fault 29: a server whose answers drip in", () => {
       const longestMs = Math.max(...heldMs(sink));
       assert.ok(longestMs <= deadlineSeconds * 1_000 + slackMs, `${domain}: ${longestMs} ms`);
     }
-    assert.equal(await probeDepth(system.redis, "active"), 0);
+    // What is recorded of the last one, and of those that were not tried, comes a moment later.
+    await waitFor(async () => (await probeDepth(system.redis, "active")) === 0, {
+      timeoutMs: 30_000,
+      describe: () => `nothing in active\n${system.lastLines()}`,
+    });
   });
 
   it("29: holds destination_concurrency_limit slots when it just meets them, each for the sum of its deadlines", async (context) => {
     const limit = 7;
     await using stack = new AsyncDisposableStack();
-    // All of its answers, each of them within a sixth of the deadline: a busy machine must not make it miss one.
+    // All of its answers, each of them within a twelfth of the deadline: a busy machine must not make it miss one.
     const sinks = await startSinks(stack, ["all"], () => ({ drips: "all", wholeMs: 500 }));
     const { system, sites } = await start(stack, sinks, {
       default_destination_concurrency_limit: String(limit),
       smtp_connection_cache_on_demand: "no",
     });
-    const messages = 4 * limit;
+    const messages = 8 * limit;
     await send(system, sites, { messages, recipients: 1 });
     await waitFor(() => sites.every(({ sink }) => sink.accepted.length === messages), {
-      timeoutMs: 90_000,
+      timeoutMs: 180_000,
       everyMs: 100,
       describe: () => `all mail\n${system.lastLines()}`,
     });
@@ -99,7 +103,7 @@ describe("fault 29: a server whose answers drip in", () => {
   });
 
   it("29 S35: holds a slot for half of daemon_timeout at most, however many answers it drips", async (context) => {
-    const limitSeconds = 6;
+    const limitSeconds = 12;
     await using stack = new AsyncDisposableStack();
     const sinks = await startSinks(stack, ["rcpt"], () => ({ drips: "rcpt", wholeMs: 1_000 }));
     const { system, sites } = await start(stack, sinks, {
@@ -108,7 +112,7 @@ describe("fault 29: a server whose answers drip in", () => {
     const workerId = system.service("smtp-delivery").pid;
     await send(system, sites, { messages: initialConcurrency, recipients: 4 * limitSeconds });
     await waitFor(async () => (await probeDepth(system.redis, "deferred")) === initialConcurrency, {
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
       describe: () => `all mail to be deferred\n${system.lastLines()}`,
     });
     await stopLooking(sites);

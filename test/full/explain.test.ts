@@ -104,7 +104,7 @@ describe("explain", () => {
           ambiguous_delivery: "hold",
           qmgr_message_active_limit: String(activeLimit),
           worker_heartbeat_time: "2s",
-          leader_lease_time: "2s",
+          leader_lease_time: "5s",
         },
       }),
     );
@@ -117,7 +117,7 @@ describe("explain", () => {
     });
     // Four failures while mail waits there make a destination dead (S28): one without mail is forgotten.
     const refused = (await sendSome(system, "refusing.example.com", share)).at(-1) ?? "";
-    await waitFor(() => refusing.held === 5);
+    await waitFor(() => refusing.held === 5, { timeoutMs: 60_000, describe: "five that wait" });
     refusing.open(turnsAway);
     const dead = { cause: "backoff", detail: "destination-dead" };
     await expectCause(at, refused, { ...dead, sentence: /rests in deferred.*no service now/ });

@@ -50,12 +50,12 @@ describe("fault 6: two qmgrs", () => {
       await send(system, ledger, 60);
       system.service("qmgr", frozen).freeze();
       await send(system, ledger, 60);
-      await ledger.settle({ timeoutMs: 20_000, refresh, describe: () => system.lastLines() });
+      await ledger.settle({ timeoutMs: 60_000, refresh, describe: () => system.lastLines() });
       fences.add(await system.redis.cli("GET", "postmq:{default}:fence"));
       await send(system, ledger, 60);
       system.service("qmgr", frozen).thaw();
     }
-    const report = await settleAccount({ ledger, sink, system, refresh, timeoutMs: 15_000 });
+    const report = await settleAccount({ ledger, sink, system, refresh, timeoutMs: 60_000 });
     assert.equal(report.accepted, 540);
     assert.deepEqual([...report.duplicates], []);
     assert.deepEqual(report.unknown, []);
@@ -73,7 +73,7 @@ describe("fault 6: two qmgrs", () => {
     await system.service("qmgr", 0).terminate();
     await send(system, ledger, 5);
     await ledger.settle({
-      timeoutMs: 10_000,
+      timeoutMs: 30_000,
       refresh: ledgerReader(ledger, sink),
       describe: () => system.lastLines(),
     });
@@ -96,7 +96,7 @@ describe("fault 9: a frozen worker", () => {
       parameters: {
         ...quick,
         relayhost: sink.relayhost,
-        worker_heartbeat_time: "2s",
+        worker_heartbeat_time: "5s",
         default_destination_concurrency_limit: "40",
       },
     });
@@ -117,13 +117,13 @@ describe("fault 9: a frozen worker", () => {
         frozen.thaw();
         return undefined;
       },
-      { timeoutMs: 15_000, everyMs: 50, describe: "requests on both sides of the dot" },
+      { timeoutMs: 60_000, everyMs: 50, describe: "requests on both sides of the dot" },
     );
     isSlow = false;
-    await ledger.settle({ timeoutMs: 30_000, refresh, describe: () => system.lastLines() });
+    await ledger.settle({ timeoutMs: 60_000, refresh, describe: () => system.lastLines() });
     frozen.thaw();
     await send(system, ledger, 20);
-    const report = await settleAccount({ ledger, sink, system, refresh, timeoutMs: 15_000 });
+    const report = await settleAccount({ ledger, sink, system, refresh, timeoutMs: 60_000 });
     assert.deepEqual(report.brokenInvariants, []);
     assert.deepEqual(await system.stop(), []);
     const copied = [...report.duplicates.keys()].map((entry) => entry.split(" ")[1] ?? "");

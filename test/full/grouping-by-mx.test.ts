@@ -118,7 +118,7 @@ describe("S16: destinations of domains with the same MX hosts", () => {
         const { destinations } = await get(system, "destinations?dead=true");
         return Array.isArray(destinations) && destinations[0]?.name === name;
       },
-      { timeoutMs: 10_000, describe: () => `${name} to be dead\n${system.lastLines()}` },
+      { timeoutMs: 60_000, describe: () => `${name} to be dead\n${system.lastLines()}` },
     );
     assert.deepEqual(await system.stop(), []);
   });

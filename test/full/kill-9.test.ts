@@ -11,9 +11,9 @@ const turns = 3;
 describe(`P3 kill -9 many times, default times (POSTMQ_TEST_SEED=${seed})`, () => {
   it("loses nothing, repeats only what was at dot-sent, and goes on within 30 s", async (context) => {
     const turn = [
-      "smtp-delivery",
       "pickup",
       "smtpd",
+      "smtp-delivery",
       "qmgr",
       "cleanup",
       "smtp-delivery",
@@ -27,7 +27,7 @@ describe(`P3 kill -9 many times, default times (POSTMQ_TEST_SEED=${seed})`, () =
       victims: Array.from({ length: turns }, () => turn).flat(),
       more: ["smtp-delivery", "pickup", "smtpd", "cleanup"],
       mostKills: 80,
-      dotDelayMs: 1000,
+      dotDelayMs: 2000,
       settleMs: 180_000,
     });
     context.diagnostic(describeRun(run));

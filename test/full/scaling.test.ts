@@ -19,7 +19,7 @@ describe("fault 45: workers from 1 to 8 and back", () => {
     const sinks = await startSinks(stack, 12);
     for (const sink of sinks.values()) {
       sink.decide = ({ stage }) =>
-        stage === "data" || stage === "dot" ? { delayMs: 100 } : undefined;
+        stage === "data" || stage === "dot" ? { delayMs: 300 } : undefined;
     }
     const system = stack.use(
       await startPostmq({
@@ -59,16 +59,20 @@ describe("fault 45: workers from 1 to 8 and back", () => {
     const together = await measure(most);
 
     const victim = system.service("smtp-delivery", most - 1);
-    const claims = await waitFor(async () => {
-      victim.freeze();
-      const held = (await probeRequests(system.redis)).filter(({ worker }) =>
-        worker.includes(`-${victim.pid}.`),
-      );
-      const dotSent = held.filter(({ state }) => state === "dotSent");
-      if (dotSent.length > 0 && dotSent.length < held.length) return { held, dotSent };
-      victim.thaw();
-      return undefined;
-    });
+    const claims = await waitFor(
+      async () => {
+        victim.freeze();
+        const held = (await probeRequests(system.redis)).filter(({ worker }) =>
+          worker.includes(`-${victim.pid}.`),
+        );
+        const dotSent = held.filter(({ state }) => state === "dotSent");
+        if (dotSent.length > 0 && dotSent.length < held.length) return { held, dotSent };
+        victim.thaw();
+        return undefined;
+      },
+      // It must run between two looks to get on.
+      { timeoutMs: 60_000, everyMs: 200, describe: "claims on both sides of the dot" },
+    );
     await victim.kill9();
     await measure(most - 1);
 

@@ -36,7 +36,7 @@ async function reportAll(context: TestContext, reply: string, lifetime: string):
     parameters: {
       relayhost: sink.relayhost,
       maximal_queue_lifetime: lifetime,
-      worker_heartbeat_time: "1s",
+      worker_heartbeat_time: "3s",
       sweep_interval: "1s",
       // The rest of the reports, after a kill, may come in another run of the queue (Q6).
       minimal_backoff_time: "1s",
@@ -62,7 +62,7 @@ async function reportAll(context: TestContext, reply: string, lifetime: string):
     reported.push(sink.messages.length);
     await system.restart("bounce");
   }
-  await waitUntilDrained(system.redis, 120_000);
+  await waitUntilDrained(system.redis, 300_000);
   context.diagnostic(`killed after ${reported.join(" and ")} reports`);
   assert((reported[0] ?? 0) < recipients.length, "it was killed too late");
   assert.deepEqual(

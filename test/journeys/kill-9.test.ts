@@ -29,7 +29,7 @@ describe(`P3 kill -9 of each service and of Redis in turn (POSTMQ_TEST_SEED=${se
         leader_lease_time: "3s",
         sweep_interval: "1s",
       },
-      dotDelayMs: 1000,
+      dotDelayMs: 1500,
       settleMs: 60_000,
     });
     context.diagnostic(describeRun(run));

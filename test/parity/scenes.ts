@@ -24,7 +24,9 @@ export type Scene = {
 const refusal = { reply: "421 4.3.2 no service now" };
 /** How long a number must stay as it is before a scene believes that nothing more comes. */
 const quietMs = 600;
-const patienceMs = 60_000;
+const patienceMs = 120_000;
+/** How long a scene waits for as many sessions as it expects, before it counts what there is. */
+const heldWithinMs = 15_000;
 
 /** Mail waits for a good destination; the deliveries end one by one. */
 export async function playGrowth(scene: Scene): Promise<{
@@ -114,8 +116,15 @@ export async function playDeathAndRecovery(scene: Scene): Promise<{
   };
 }
 
-/** 421, 421, one success, 421: connections open at once after each. */
-export async function playSuccessInBetween(scene: Scene): Promise<{
+/**
+ * 421, 421, one success, 421: connections open at once, at first and after each.
+ *
+ * @param expected so many are waited for, though not for ever, before they are counted
+ */
+export async function playSuccessInBetween(
+  scene: Scene,
+  expected: readonly number[],
+): Promise<{
   readonly parallel: readonly number[];
   readonly suspended: number;
 }> {
@@ -124,11 +133,11 @@ export async function playSuccessInBetween(scene: Scene): Promise<{
   // A session that ends with its message, so that each delivery shows as a connection.
   sink.answerBy(({ stage }) => (stage === "dot" ? { cut: "after" } : undefined));
   await handIn(scene.system, scene.domain, 24);
-  const parallel = [await heldAround(sink, 5)];
+  const parallel = [await heldAround(sink, expected[0] ?? 0)];
   for (const [index, behaviour] of [refusal, refusal, undefined, refusal].entries()) {
     sink.letGo(behaviour);
     await waitForDeliveries(scene, (lines) => lines.length >= index + 1);
-    parallel.push(await heldAround(sink, 2));
+    parallel.push(await heldAround(sink, expected[index + 1] ?? 0));
   }
   const lines = await readDeliveries(scene.system, scene.domain);
   sink.open();
@@ -253,7 +262,7 @@ export async function playBackoff(
   const createdMs = Date.now();
   await handIn(scene.system, scene.domain, 1);
   await waitFor(() => sink.server.accepted.length > 0, {
-    timeoutMs: 120_000,
+    timeoutMs: 2 * patienceMs,
     describe: () => describeSink(scene),
   });
   return { agesMs: sink.arrivals.map(({ atMs }) => atMs - createdMs) };
@@ -261,7 +270,7 @@ export async function playBackoff(
 
 /** Sessions that wait at the sink, once they are as many as expected or time has run out, and no more come. */
 async function heldAround(sink: GatedSink, expected: number): Promise<number> {
-  await waitFor(() => sink.held >= expected, { timeoutMs: 4_000 }).catch(() => undefined);
+  await waitFor(() => sink.held >= expected, { timeoutMs: heldWithinMs }).catch(() => undefined);
   for (;;) {
     const before = sink.held;
     await delay(quietMs);

@@ -7,6 +7,8 @@ import type { FakeDnsReply } from "@postmq/testing";
 import { mailResolver } from "./mail-resolver.ts";
 
 const hourMs = 3_600_000;
+/** Where an answer is waited for in vain. */
+const settings = { timeoutMs: 200 };
 const aRecord = (ttl: number, name = "a.test") =>
   ({ type: "A", name, ttl, data: "192.0.2.1" }) as const;
 
@@ -52,12 +54,15 @@ describe("what DNS says", () => {
   });
 
   it("36: trouble of the server, its refusal and its silence are all reasons to ask again", async () => {
-    await using dns = await startDns({
-      "a.test": "SERVFAIL",
-      "b.test": "REFUSED",
-      "c.test": "NOTIMP",
-      "d.test": "silence",
-    });
+    await using dns = await startDns(
+      {
+        "a.test": "SERVFAIL",
+        "b.test": "REFUSED",
+        "c.test": "NOTIMP",
+        "d.test": "silence",
+      },
+      { settings },
+    );
     for (const name of ["a.test", "b.test", "c.test", "d.test"]) {
       assert.deepEqual(await dns.resolver.mx(name), { kind: "tryAgain" }, name);
       assert.equal(dns.server.count(name), 2, name);
@@ -86,7 +91,7 @@ describe("what DNS says", () => {
     await using refusing = await FakeDnsServer.start({ decide: () => ({ code: "REFUSED" }) });
     await using garbled = await FakeDnsServer.start({ decide: () => nonsense });
     const before = [silent, refusing, garbled];
-    await using dns = await startDns({ "example.com": ["MX 10 a.test"] }, { before });
+    await using dns = await startDns({ "example.com": ["MX 10 a.test"] }, { before, settings });
     assert.equal((await dns.resolver.mx("example.com")).kind, "found");
     assert.deepEqual(
       before.map((server) => server.count("example.com")),
@@ -114,7 +119,7 @@ describe("what is believed", () => {
     };
     await using dns = await startDns(
       {},
-      { decide: () => ({ answers: [aRecord(60)], rewrite: otherId }) },
+      { decide: () => ({ answers: [aRecord(60)], rewrite: otherId }), settings },
     );
     assert.deepEqual(await dns.resolver.addresses("a.test", 4), { kind: "tryAgain" });
   });
@@ -129,6 +134,7 @@ describe("what is believed", () => {
           answers: [aRecord(60, name)],
           rewrite: renamed(name === "a.test" ? "x" : "B"),
         }),
+        settings,
       },
     );
     assert.deepEqual(await dns.resolver.addresses("a.test", 4), { kind: "tryAgain" });

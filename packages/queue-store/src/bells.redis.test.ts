@@ -39,9 +39,13 @@ describe("doorbells", () => {
     const listener = await opened.bells.listen("incoming", options, async () => undefined);
     const startMs = performance.now();
     let longestMs = 0;
+    let lookedMs = startMs;
     await waitFor(() => {
-      longestMs = Math.max(longestMs, listener.silentMs());
-      return performance.now() - startMs > 60 * lookEveryMs;
+      const nowMs = performance.now();
+      // When this process stood still, so did the listener.
+      if (nowMs - lookedMs < 5 * lookEveryMs) longestMs = Math.max(longestMs, listener.silentMs());
+      lookedMs = nowMs;
+      return nowMs - startMs > 60 * lookEveryMs;
     });
     assert.ok(longestMs < 40 * lookEveryMs, `silent for ${longestMs} ms`);
     await listener.close();

@@ -80,7 +80,8 @@ export class Child {
       });
       this.#process.once("exit", (code, signal) => {
         const exit = finish({ code, signal });
-        const late = setTimeout(() => resolve(exit), lastOutputMs);
+        // Whatever has come by then is read first, should this process itself have been late.
+        const late = setTimeout(() => setImmediate(() => resolve(exit)), lastOutputMs);
         this.#process.once("close", () => {
           clearTimeout(late);
           resolve(exit);
@@ -142,7 +143,7 @@ export async function run(
   options: ChildOptions & { readonly timeoutMs?: number } = {},
 ): Promise<Finished> {
   const child = new Child(command, args, options);
-  const timer = setTimeout(() => child.signal("SIGKILL"), options.timeoutMs ?? 60_000);
+  const timer = setTimeout(() => child.signal("SIGKILL"), options.timeoutMs ?? 180_000);
   const exit = await child.exited;
   clearTimeout(timer);
   return { ...exit, stdout: child.stdout, stderr: child.stderr };

@@ -185,7 +185,10 @@ export class FakeSmtpServer implements AsyncDisposable {
     const times: Times = { openedMs: Date.now(), closedMs: undefined };
     const connection = this.#times.push(times);
     this.#open.add(socket);
-    this.#mostConnections = Math.max(this.#mostConnections, this.#open.size);
+    // Counted when what came together with it was read: the end of another, perhaps, that made room for it.
+    setImmediate(() => {
+      this.#mostConnections = Math.max(this.#mostConnections, this.#open.size);
+    });
     const onEnd = () => {
       this.#open.delete(socket);
       times.closedMs ??= Date.now();

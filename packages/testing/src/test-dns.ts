@@ -28,7 +28,7 @@ export async function startDns(
   let nowMs = 1_000;
   const resolver = mailResolver({
     servers: [...before, server, ...after].map(({ port }) => ({ address: "127.0.0.1", port })),
-    timeoutMs: 200,
+    timeoutMs: 5_000,
     hostLookup: ["dns"],
     nowMs: () => nowMs,
     ...settings,

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 
 export type WaitOptions = {
-  /** Default 10 000. */
+  /** Default 60 000: a busy machine is no failure. */
   readonly timeoutMs?: number;
   /** How often to look; default 10. */
   readonly everyMs?: number;
@@ -19,7 +19,7 @@ export async function waitFor<T>(
   condition: () => T | false | undefined | Promise<T | false | undefined>,
   options: WaitOptions = {},
 ): Promise<T> {
-  const timeoutMs = options.timeoutMs ?? 10_000;
+  const timeoutMs = options.timeoutMs ?? 60_000;
   const deadlineMs = performance.now() + timeoutMs;
   for (;;) {
     const value = await condition();

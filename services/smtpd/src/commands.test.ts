@@ -10,10 +10,17 @@ import { startListener } from "./start-listener.test-support.ts";
 describe("SMTP commands (spec smtpd.md §1)", () => {
   it("greets at once, with smtpd_banner", async () => {
     await using server = await startListener({ intake: new MemoryIntake() });
-    const startMs = performance.now();
-    using client = await SmtpClient.connect(server.port);
-    assert.equal((await client.reply()).text, "220 mail.example.com ESMTP postmq");
-    assert.ok(performance.now() - startMs < 90, "smtp-server's greeting delay of 100 ms is back");
+    const greetedAfterMs = async () => {
+      const startMs = performance.now();
+      using client = await SmtpClient.connect(server.port);
+      assert.equal((await client.reply()).text, "220 mail.example.com ESMTP postmq");
+      return performance.now() - startMs;
+    };
+    let leastMs = await greetedAfterMs();
+    for (let more = 0; more < 9 && leastMs >= 90; more += 1) {
+      leastMs = Math.min(leastMs, await greetedAfterMs());
+    }
+    assert.ok(leastMs < 90, "smtp-server's greeting delay of 100 ms is back");
   });
 
   it("announces exactly what it does", async () => {

@@ -58,7 +58,7 @@ function readEvents(logFile: string) {
 }
 
 async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadlineMs = Date.now() + 20_000;
+  const deadlineMs = Date.now() + 60_000;
   while (!condition()) {
     if (Date.now() > deadlineMs) throw new Error(`gave up waiting for ${what}`);
     await pause(10);

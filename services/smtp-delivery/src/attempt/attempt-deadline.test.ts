@@ -46,9 +46,9 @@ describe("the deadline of an attempt", { concurrency: true }, () => {
 
   it("S35: a connection that is kept has as much time for each message", async () => {
     await using server = await FakeSmtpServer.start({
-      decide: ({ stage }) => (stage === "dot" ? { delayMs: 1_700 } : undefined),
+      decide: ({ stage }) => (stage === "dot" ? { delayMs: 3_400 } : undefined),
     });
-    await using test = await startWorker({ POSTMQ_DAEMON_TIMEOUT: "6s" });
+    await using test = await startWorker({ POSTMQ_DAEMON_TIMEOUT: "12s" });
     await test.serve(request(1, server.relayhost), request(2, server.relayhost));
     assert.equal(server.totalConnections, 1);
     assert.deepEqual(

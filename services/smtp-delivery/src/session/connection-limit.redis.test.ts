@@ -39,18 +39,21 @@ describe("connections of several workers", () => {
       const workers = await Promise.all(
         [1, 2, 3].map(async () => await worker(await under.openAnother(), limit)),
       );
-      let number = 0;
       for (let round = 0; round < 3; round += 1) {
-        await Promise.all(
-          workers.flatMap((each) =>
-            Array.from({ length: 8 }, () => {
-              number += 1;
-              return each.serve(request(number, server.relayhost));
-            }),
-          ),
-        );
+        const sent = 24 * round;
+        let left = Array.from({ length: 24 }, (_, at) => sent + at);
+        while (left.length > 0) {
+          await Promise.all(
+            left.map(async (number) =>
+              workers[number % 3]?.serve(request(number, server.relayhost)),
+            ),
+          );
+          // One that finds no place for 3 s is put back, on a slow machine.
+          const arrived = new Set(server.messages.flatMap(({ recipients }) => recipients));
+          left = left.filter((number) => !arrived.has(`user${number}@example.net`));
+        }
+        assert.equal(server.messages.length, sent + 24);
       }
-      assert.equal(server.messages.length, number);
       assert.ok(server.mostConnections <= limit, `${server.mostConnections} were open at once`);
       assert.ok(workers.some((each) => each.worker.cache.size > 0));
       for (const each of workers) await each[Symbol.asyncDispose]();
@@ -111,7 +114,8 @@ describe("connections of several workers", () => {
       await Promise.all([one.serve(to("a@x.example", 1)), other.serve(to("b@x.example", 2))]);
       const startMs = performance.now();
       await Promise.all([one.serve(to("b@x.example", 3)), other.serve(to("a@x.example", 4))]);
-      assert.ok(performance.now() - startMs < 2_000);
+      // Less than the 3 s after which one that waits is put back.
+      assert.ok(performance.now() - startMs < 2_900);
       assert.equal(server.messages.length, 4);
       assert.equal(server.totalConnections, 2);
     }),
@@ -124,11 +128,12 @@ describe("connections of several workers", () => {
         decide: ({ stage }) => (stage === "rcpt" ? { reply: "450 4.2.0 greylisted" } : undefined),
       });
       await using second = await FakeSmtpServer.start();
-      await using test = await worker(under.store, 2);
+      await using test = await worker(under.store, 2, {
+        POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "100s",
+      });
       await test.serve(request(1, `${first.relayhost}, ${second.relayhost}`));
       assert.equal(second.messages.length, 1);
       assert.equal(first.openConnections, 1);
-      await waitFor(() => second.openConnections === 0);
     }),
   );
 
@@ -139,7 +144,7 @@ describe("connections of several workers", () => {
       await using server = await FakeSmtpServer.start({
         decide: async ({ stage }) => {
           // Who does wait gets the place in the end, and delivers.
-          if (stage === "dot") await Promise.race([over.promise, sleep(2_000)]);
+          if (stage === "dot") await Promise.race([over.promise, sleep(20_000)]);
           return undefined;
         },
       });

@@ -67,7 +67,7 @@ async function startSlowCloser() {
 describe("the token of a connection", () => {
   it("is held while the connection is idle, and goes back when its time is over", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "1s" });
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "3s" });
     await test.serve(request(1, server.relayhost));
     assert.equal(out(test), 1);
     await test.serve(request(2, server.relayhost));

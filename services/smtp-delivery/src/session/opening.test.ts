@@ -151,7 +151,7 @@ describe("the end of a session", () => {
     test.session.quit();
     test.session.quit();
     await waitFor(() => !test.holdsToken());
-    assert.ok(performance.now() - startMs < 3_000);
+    assert.ok(performance.now() - startMs < 30_000);
   });
 
   it("D9 D27 comes after a protocol error, not after an ordinary refusal", async () => {

@@ -191,7 +191,7 @@ describe("STARTTLS", () => {
       });
       const startMs = performance.now();
       using test = await openTestSession(server, { tls: testPolicy("encrypt") }, settings);
-      assert.ok(performance.now() - startMs < 4_000);
+      assert.ok(performance.now() - startMs < 30_000);
       const { reason = "" } = test.refusal ?? {};
       if (stage === "tls") assert.equal(reason, "Cannot start TLS: handshake failure");
       else {
