@@ -27,7 +27,7 @@ describe(`P3 kill -9 many times, default times (POSTMQ_TEST_SEED=${seed})`, () =
       victims: Array.from({ length: turns }, () => turn).flat(),
       more: ["smtp-delivery", "pickup", "smtpd", "cleanup"],
       mostKills: 80,
-      dotDelayMs: 2000,
+      dotDelayMs: 1500,
       settleMs: 180_000,
     });
     context.diagnostic(describeRun(run));

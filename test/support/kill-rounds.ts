@@ -76,7 +76,7 @@ const leastInFlight = 20;
 /** Before the moment of the kill is sought, during which deliveries end and a frozen reader lets none begin. */
 const enoughInFlight = 40;
 const longestSearchMs = 400;
-const mostWaiting = 200;
+const mostWaiting = 100;
 const longestRecoveryMs = 30_000;
 
 export async function runKills(options: KillOptions): Promise<KillRun> {
