@@ -113,6 +113,10 @@ class KillJourney implements AsyncDisposable {
   readonly #mayRepeat = new Set<string>();
   readonly #hits: Hits = { storedNotRung: 0, claimed: 0, dotSent: 0, answeredNotRecorded: 0 };
   #dotDelayMs: number;
+  /** Of the sink's messages: how many were looked at, whose they were, and how many without copies. */
+  #looked = 0;
+  readonly #seen = new Set<string>();
+  #arrived = 0;
 
   private constructor(
     options: KillOptions,
@@ -182,7 +186,7 @@ class KillJourney implements AsyncDisposable {
       sessions: 3,
       pauseMs: 100,
       // More than are ever in flight, but no backlog that would hide when delivery goes on.
-      mayGoOn: () => this.#ledger.accepted - this.#sink.messages.length < mostWaiting,
+      mayGoOn: () => this.#ledger.accepted - this.#arrivedAtSink() < mostWaiting,
       refusedShare: 0.05,
     });
     try {
@@ -248,6 +252,19 @@ class KillJourney implements AsyncDisposable {
 
   #wasEverywhere(): boolean {
     return Object.values(this.#hits).every((count) => count > 0);
+  }
+
+  /** Messages that the sink got, copies of one counted once. */
+  #arrivedAtSink(): number {
+    const { messages } = this.#sink;
+    for (const { recipients } of messages.slice(this.#looked)) {
+      const [recipient = ""] = recipients;
+      // Reports go to the same sender all.
+      if (recipient === sender || !this.#seen.has(recipient)) this.#arrived += 1;
+      this.#seen.add(recipient);
+    }
+    this.#looked = messages.length;
+    return this.#arrived;
   }
 
   /** Messages whose dot the sink has not answered yet. */
