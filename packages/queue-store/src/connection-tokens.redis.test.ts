@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import { setImmediate as turn } from "node:timers/promises";
 import { after, before, describe, it } from "node:test";
 import type { ConnectionToken, ConnectionTokens, Store } from "@postmq/queue-store";
-import { seededRandom, startRedis, waitFor, withStore } from "@postmq/testing";
+import { seededRandom, startRedis, TcpProxy, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer, StoreUnderTest } from "@postmq/testing";
 
 const heartbeatMs = 1_000;
@@ -261,6 +261,26 @@ describe("connection tokens", () => {
       { store: { heartbeatMs: 10_000 } },
     );
   });
+
+  it(
+    "can be closed while they subscribe anew, after the connection was lost",
+    onRedis(async (under) => {
+      await using proxy = await TcpProxy.start(redis.port);
+      const redisUrl = `redis://127.0.0.1:${proxy.port}`;
+      const store = await under.openAnother({ redisUrl });
+      await tokensOf(store);
+      await waitFor(async () =>
+        (await redis.cli("PUBSUB", "CHANNELS")).includes(under.instanceName),
+      );
+      const anew = proxy.hangAt("subscribe");
+      proxy.cut();
+      await anew;
+      // A subscription that fails unheard would end the process, and here the test.
+      await store[Symbol.asyncDispose]();
+      await waitFor(() => proxy.openConnections === 0);
+      await turn();
+    }),
+  );
 
   it(
     "P7: are never more than the limit, in any order of events, and everybody is served in the end",

@@ -72,9 +72,11 @@ export class ConnectionTokenStore implements ConnectionTokens {
     });
     const ears = parts.connect("patient", "asked");
     ears.on("message", (_channel: string, text: string) => this.#hear(text));
-    ears
-      .subscribe(`${parts.keys.prefix}:ask:${parts.worker}`)
-      .catch((error: unknown) => parts.notice("warning", `subscription: ${String(error)}`));
+    ears.on("ready", () => {
+      ears.subscribe(`${parts.keys.prefix}:ask:${parts.worker}`).catch((error: unknown) => {
+        if (!this.#isClosed) parts.notice("warning", `subscription: ${String(error)}`);
+      });
+    });
     parts.onClose(() => this.#close());
   }
 

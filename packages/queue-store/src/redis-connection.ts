@@ -30,6 +30,8 @@ export function connect(
     lazyConnect: false,
     keepAlive: 5_000,
     maxRetriesPerRequest: null,
+    // Who subscribes does so at each "ready": nobody would hear the failure of ioredis's own try, which ends the process.
+    autoResubscribe: false,
     retryStrategy: (tries: number) => Math.min(50 * 2 ** Math.min(tries, 5), reconnectMaxMs),
     reconnectOnError: (error: Error) =>
       error.message.startsWith("READONLY") ? (2 as const) : false,

@@ -71,7 +71,7 @@ export async function dispatched({ scheduling, fence }: Led): Promise<readonly R
 /** The invariants of spec faults.md, by two computations that share nothing: what one overlooks the other finds. */
 export async function assertConsistent(under: StoreUnderTest): Promise<void> {
   assert.deepEqual(await checkInstance(under.redis.url, under.instanceName), []);
-  const store = await under.openAnother({ processName: "check" });
+  await using store = await under.openAnother({ processName: "check" });
   const findings = store.checking().check({ isMending: false, restingSeconds: 0 });
   assert.deepEqual(await Array.fromAsync(findings), []);
 }

@@ -29,6 +29,22 @@ describe("TcpProxy", () => {
     await assert.rejects(SmtpClient.open(proxy.port));
   });
 
+  it("lets one connection hang at a text, and the others go on", async () => {
+    await using server = await FakeSmtpServer.start();
+    await using proxy = await TcpProxy.start(server.port);
+    using client = await SmtpClient.open(proxy.port);
+    using other = await SmtpClient.open(proxy.port);
+    const hanging = proxy.hangAt("RSET");
+    assert.equal((await client.command("NOOP")).code, 250);
+    client.send("RSET\r\n");
+    await hanging;
+    client.send("NOOP\r\n");
+    assert.equal((await other.command("RSET")).code, 250);
+    assert.equal((await other.command("NOOP")).code, 250);
+    client[Symbol.dispose]();
+    await waitFor(() => proxy.openConnections === 1);
+  });
+
   it("leaves the client half open", async () => {
     await using server = await FakeSmtpServer.start();
     await using proxy = await TcpProxy.start(server.port);

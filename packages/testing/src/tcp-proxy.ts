@@ -12,6 +12,7 @@ export class TcpProxy implements AsyncDisposable {
   #isPaused = false;
   #piecesLeft = Infinity;
   #whenStopped: (() => void) | undefined;
+  #hanging: { readonly text: string; readonly begun: () => void } | undefined;
   #isRefusing = false;
 
   constructor(server: Server, targetPort: number) {
@@ -70,6 +71,13 @@ export class TcpProxy implements AsyncDisposable {
     });
   }
 
+  /** The first connection whose client says that text hangs from there on: nothing of the client passes. The others go on. */
+  async hangAt(text: string): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#hanging = { text, begun: resolve };
+    });
+  }
+
   /** Resets every connection. New ones are served. */
   cut(): void {
     for (const { client, target } of this.#pairs) {
@@ -105,7 +113,11 @@ export class TcpProxy implements AsyncDisposable {
     const target = connect({ port: targetPort, host: "127.0.0.1", allowHalfOpen: true });
     const pair = { client, target };
     this.#pairs.add(pair);
-    join(client, target, () => this.#countPiece());
+    let isHanging = false;
+    join(client, target, (piece) => {
+      isHanging ||= this.#beginsToHang(piece);
+      return !isHanging && this.#countPiece();
+    });
     join(target, client, () => true);
     client.once("close", () => {
       this.#pairs.delete(pair);
@@ -115,6 +127,14 @@ export class TcpProxy implements AsyncDisposable {
       client.pause();
       target.pause();
     }
+  }
+
+  #beginsToHang(piece: Buffer): boolean {
+    const hanging = this.#hanging;
+    if (hanging === undefined || !piece.includes(hanging.text)) return false;
+    this.#hanging = undefined;
+    hanging.begun();
+    return true;
   }
 
   /** @returns false for a piece that came after the last one that `pauseAfter` lets pass. */
@@ -137,9 +157,9 @@ function reset(socket: Socket): void {
 }
 
 /** @param mayPass asked for each piece; one that may not pass is dropped. */
-function join(from: Socket, to: Socket, mayPass: () => boolean): void {
-  from.on("data", (bytes: Buffer) => {
-    if (mayPass()) to.write(bytes);
+function join(from: Socket, to: Socket, mayPass: (piece: Buffer) => boolean): void {
+  from.on("data", (piece: Buffer) => {
+    if (mayPass(piece)) to.write(piece);
   });
   from.on("end", () => to.end());
   // A failure on one side ends the other; a half-open client is destroyed only with the proxy.
