@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { SmtpClient } from "@postmq/testing";
 
 import { MemoryIntake } from "./memory-intake.test-support.ts";
-import { connectTo, openData, say } from "./say.test-support.ts";
+import { connectTo, openData, repliesToTheEnd, say } from "./say.test-support.ts";
 import { startListener } from "./start-listener.test-support.ts";
 
 describe("SMTP commands (spec smtpd.md §1)", () => {
@@ -132,11 +132,29 @@ describe("SMTP commands (spec smtpd.md §1)", () => {
       ["VRFY", "501 5.5.4 Syntax: VRFY address"],
       ["QUIT now", "501 5.5.4 Syntax: QUIT"],
       ["HELLO", "500 5.5.2 Error: command not recognized"],
-      // Known, and not announced: as Postfix answers what it does not offer (RFC 5321 §4.2.4).
-      ["STARTTLS", "502 5.5.1 Error: command not implemented"],
-      ["AUTH PLAIN", "502 5.5.1 Error: command not implemented"],
-      ["BDAT 5 LAST", "502 5.5.1 Error: command not implemented"],
     ]);
+  });
+
+  it("refuses what it does not announce as Postfix does while it is off", async () => {
+    await using server = await startListener({ intake: new MemoryIntake() });
+    using client = await SmtpClient.open(server.port);
+    await say(client, [
+      // RFC 5321 §4.2.4, and Postfix with smtpd_tls_security_level = none: 502 for what is known and not implemented.
+      ["STARTTLS", "502 5.5.1 Error: command not implemented"],
+      ["AUTH PLAIN", "503 5.5.1 Error: authentication not enabled"],
+      ["XCLIENT NAME=client.example.net", "550 5.7.0 Error: insufficient authorization"],
+      ["XFORWARD NAME=client.example.net", "550 5.7.0 Error: insufficient authorization"],
+      ["EXPN list", "500 5.5.2 Error: command not recognized"],
+      ["HELP", "500 5.5.2 Error: command not recognized"],
+      ["NOOP", "250 2.0.0 Ok"],
+    ]);
+  });
+
+  it("ends at BDAT, which it does not announce: the content behind it is no commands", async () => {
+    await using server = await startListener({ intake: new MemoryIntake() });
+    using client = await SmtpClient.open(server.port);
+    client.send("BDAT 6 LAST\r\nNOOP\r\n");
+    assert.deepEqual(await repliesToTheEnd(client), ["521 5.5.1 Error: command not implemented"]);
   });
 
   it("answers NOOP, RSET and VRFY", async () => {

@@ -81,16 +81,18 @@ type Command = {
   readonly endsPipeline?: boolean;
 };
 
-/** Verbs of extensions that are not offered; known, so that the client hears 502 instead of 500. */
-const notImplemented = new Set([
-  "STARTTLS",
-  "AUTH",
-  "BDAT",
-  "ETRN",
-  "EXPN",
-  "HELP",
-  "XCLIENT",
-  "XFORWARD",
+/**
+ * What is answered to extensions that are not offered, as Postfix does while they are off (asked of its smtpd 3.7).
+ * RFC 5321 §4.2.4 has 502 for a command that is known and not implemented; none of these is announced.
+ */
+const notImplemented = "5.5.1 Error: command not implemented";
+const unauthorized = "550 5.7.0 Error: insufficient authorization";
+const whenNotOffered: ReadonlyMap<string, Reply> = new Map([
+  ["STARTTLS", `502 ${notImplemented}`],
+  ["ETRN", `502 ${notImplemented}`],
+  ["AUTH", "503 5.5.1 Error: authentication not enabled"],
+  ["XCLIENT", unauthorized],
+  ["XFORWARD", unauthorized],
 ]);
 
 /** Other protocols that end up here: web pages, proxies. Source: postconf(5) smtpd_forbidden_commands. */
@@ -361,8 +363,10 @@ export class Dialogue {
   }
 
   #unknown(verb: string, line: string): Reply {
-    // RFC 5321 §4.2.4, and Postfix: 502 for what is known and not offered. Nothing announces these in EHLO.
-    if (notImplemented.has(verb)) return "502 5.5.1 Error: command not implemented";
+    // 521 and the end, as Postfix: content follows at once, which would be taken for commands.
+    if (verb === "BDAT") return this.#farewell(`521 ${notImplemented}`);
+    const refusal = whenNotOffered.get(verb);
+    if (refusal !== undefined) return refusal;
     if (forbiddenCommands.has(verb) || headerLike.test(line) || /^[^A-Za-z]/.test(line)) {
       this.#context.log.warning(
         `non-SMTP command from ${this.#clientText()}: ${printable(line.slice(0, 100))}`,

@@ -93,7 +93,7 @@ describe("what a client says (security.md 3, 14)", () => {
     using client = await SmtpClient.open(server.port);
     await say(client, [
       // Not offered, so refused; a client may send its secret all the same, and it must not be logged.
-      ["AUTH PLAIN AGNhbmFyeQBjYW5hcnk=", "502 5.5.1 Error: command not implemented"],
+      ["AUTH PLAIN AGNhbmFyeQBjYW5hcnk=", "503 5.5.1 Error: authentication not enabled"],
     ]);
     client.send("QUIT\r\n");
     await repliesToTheEnd(client);
