@@ -13,7 +13,7 @@ import type { PostmqSystem } from "@postmq/testing";
 import { addressesAt, assertEachOnce, countCopies, flood } from "../support/flood.ts";
 import { GatedSink } from "../support/gated-sink.ts";
 import { Highest, pssMegabytes, readMetric } from "../support/gauges.ts";
-import { describeDelays, quantile, SmallMail } from "../support/small-mail.ts";
+import { assertPrompt, describeDelays, SmallMail } from "../support/small-mail.ts";
 import { transportMaps } from "../support/many-destinations.ts";
 import { waitUntilDrained } from "../support/redis-probe.ts";
 
@@ -23,9 +23,6 @@ const bigDomains = 500;
 const waitingMessages = 19_900;
 const silentDestinations = 8;
 const mostMegabytes = 400;
-/** For nineteen in twenty of small mail, and for all: one pause of a busy machine may hit the last one. */
-const longestDelayMs = 5000;
-const longestOfAllMs = 20_000;
 
 const silentDomains = Array.from(
   { length: silentDestinations },
@@ -133,8 +130,7 @@ describe("fault 41: one message to 100 000 recipients", () => {
     assertEachOnce([...bigList, ...waiting, ...small.recipients], copies);
     assert.ok(stillWaiting >= waiting.length, "active was not full while the big message went");
     assert.ok(mostMb < mostMegabytes, `${mostMb} MB`);
-    assert.ok(quantile(delaysBeside, 0.95) < longestDelayMs, describeDelays(delaysBeside));
-    assert.ok(quantile(delaysBeside, 1) < longestOfAllMs, describeDelays(delaysBeside));
+    assertPrompt(delaysBeside);
     assert.deepEqual(await system.stop(), []);
   });
 });

@@ -43,7 +43,7 @@ export type { ReportedFailure, TestMail } from "./test-mail.ts";
 export { SmtpClient, sendMail } from "./smtp-client.ts";
 export type { ClientReply, MessageToSend } from "./smtp-client.ts";
 export { TcpProxy } from "./tcp-proxy.ts";
-export { waitFor } from "./wait-for.ts";
+export { firstGood, waitFor } from "./wait-for.ts";
 export type { WaitOptions } from "./wait-for.ts";
 export { withStore } from "./with-store.ts";
 export type { StoreUnderTest } from "./with-store.ts";
