@@ -182,7 +182,7 @@ async function assertAgreement(system: PostmqSystem): Promise<PerQueue<number>> 
       const scraped = await perQueue((queue) => metric(system, queue));
       return JSON.stringify(scraped) === JSON.stringify(counts);
     },
-    { timeoutMs: 10_000, describe: `postmq_queue_messages to be ${JSON.stringify(counts)}` },
+    { describe: `postmq_queue_messages to be ${JSON.stringify(counts)}` },
   );
   const open = Object.values(records.active.domains).reduce((sum, count) => sum + count, 0);
   // The leader tells of its destinations once a second.
@@ -192,7 +192,7 @@ async function assertAgreement(system: PostmqSystem): Promise<PerQueue<number>> 
       const each = destinations as readonly { readonly in_flight: number }[];
       return each.reduce((sum, { in_flight: inFlight }) => sum + inFlight, 0) === open;
     },
-    { timeoutMs: 10_000, describe: `${open} deliveries in GET /v1/destinations` },
+    { describe: `${open} deliveries in GET /v1/destinations` },
   );
   const checked = await system.command("postmq", ["check"]);
   assert.equal(checked.code, 0, checked.stdout);
@@ -244,7 +244,6 @@ describe("P12", () => {
       const to = [`a@d${i % 3}.example`, `good@d${i % 3}.example`, "b@other.example"];
       deferred.push(await send(system, `s${i}@from${i % 2}.example`, to.slice(i % 2)));
       await waitFor(async () => (await depth(redis, "deferred")) === i + 1, {
-        timeoutMs: 30_000,
         describe: () => `${i + 1} in deferred\n${system.lastLines()}`,
       });
     }
@@ -263,7 +262,7 @@ describe("P12", () => {
     await waitFor(
       async () =>
         (await depth(redis, "active")) === activeLimit && (await depth(redis, "maildrop")) === 1,
-      { timeoutMs: 30_000, describe: () => `active to be full\n${system.lastLines()}` },
+      { describe: () => `active to be full\n${system.lastLines()}` },
     );
     const before = await assertAgreement(system);
     context.diagnostic(JSON.stringify(before));
@@ -295,7 +294,7 @@ describe("P12", () => {
         };
         return body.state === "done";
       },
-      { timeoutMs: 20_000, describe: "the operation to be done" },
+      { describe: "the operation to be done" },
     );
     const after = await assertAgreement(system);
     context.diagnostic(JSON.stringify(after));

@@ -89,7 +89,6 @@ describe("a backlog for a dead host", () => {
     stack.defer(() => stream.stop());
     const flows = (since: number) =>
       waitFor(() => stream.arrived > since + 100, {
-        timeoutMs: 60_000,
         describe: () => `mail to flow\n${system.lastLines()}`,
       });
     await flows(0);
@@ -126,7 +125,7 @@ describe("a backlog for a dead host", () => {
     assert.ok(besideRun > 0, "no mail flowed beside run");
     await flows(stream.arrived);
     await stream.stop();
-    await waitUntilDrained(system.redis, 90_000);
+    await waitUntilDrained(system.redis);
     assertEachOnce(stream.recipients, countCopies([...sinks.values()]));
     const removed = await system.command("postmq", ["aside", "--remove", aside]);
     assert.equal(removed.code, 0, removed.stderr);
@@ -151,7 +150,7 @@ describe("a backlog for a dead host", () => {
     const waiting = started(system, "run", "--instance", aside);
     const leads = async () =>
       (await system.redis.cli("EXISTS", `postmq:{${aside}}:leader`)).trim() === "1";
-    await waitFor(leads, { timeoutMs: 60_000, describe: () => waiting.stderr });
+    await waitFor(leads, { describe: () => waiting.stderr });
     const second = await system.command("postmq", ["run", "--instance", aside]);
     assert.equal(second.code, 69);
     assert.match(second.stderr, /^run: fatal: already running/);
@@ -194,7 +193,7 @@ describe("a backlog for a dead host", () => {
       const child = started(system, "aside", ...way);
       const hasBegun = async () =>
         (await depthIn(system, goal, "deferred")) > before || !child.isRunning;
-      await waitFor(hasBegun, { timeoutMs: 60_000, everyMs: 2, describe: () => child.stderr });
+      await waitFor(hasBegun, { everyMs: 2, describe: () => child.stderr });
       await pause(random.between(0, 100));
       if (child.isRunning) under += 1;
       await child.kill9();

@@ -108,7 +108,6 @@ describe("a backup", () => {
       describe: () => fresh.lastLines(),
     });
     await waitFor(async () => (await fresh.command("mailq")).stdout === "Mail queue is empty\n", {
-      timeoutMs: 60_000,
       describe: () => fresh.lastLines(),
     });
     assertEachOnce(recipients, countCopies([sink]));

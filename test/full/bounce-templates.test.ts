@@ -112,7 +112,7 @@ describe("bounce_template_file", () => {
       const found = await waitFor(
         () =>
           sink.messages.find(({ content }) => content.includes(`Final-Recipient: rfc822; ${to}`)),
-        { timeoutMs: 60_000, describe: () => `a report about ${to}\n${system.lastLines()}` },
+        { describe: () => `a report about ${to}\n${system.lastLines()}` },
       );
       return found.content.toString();
     };

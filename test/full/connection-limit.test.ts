@@ -64,7 +64,7 @@ describe("P7: a destination's connections over four delivery processes", () => {
     });
     const ledger = new Ledger();
     await send(system, ledger, 800);
-    const report = await settleAccount({ ledger, sink, system, timeoutMs: 60_000 });
+    const report = await settleAccount({ ledger, sink, system });
     context.diagnostic(describeConnections(sink, system, 800));
     assert.deepEqual(report.brokenInvariants, []);
     assert.deepEqual([...report.duplicates], []);
@@ -85,7 +85,6 @@ describe("P7: a destination's connections over four delivery processes", () => {
     for (const victim of [0, 1, 2]) {
       const sent = send(system, ledger, 200);
       await waitFor(() => sink.openConnections > 2, {
-        timeoutMs: 60_000,
         describe: () => `deliveries\n${system.lastLines()}`,
       });
       const before = sink.messages.length;
@@ -96,13 +95,12 @@ describe("P7: a destination's connections over four delivery processes", () => {
       // All of it, should so much have arrived before.
       const enough = Math.min(before + 50, ledger.accepted);
       await waitFor(() => sink.messages.length >= enough, {
-        timeoutMs: 60_000,
         describe: () => `mail to go on\n${system.lastLines()}`,
       });
       system.respawn("smtp-delivery", victim);
       await system.ready();
     }
-    const report = await settleAccount({ ledger, sink, system, refresh, timeoutMs: 60_000 });
+    const report = await settleAccount({ ledger, sink, system, refresh });
     context.diagnostic(describeConnections(sink, system, 600));
     assert.deepEqual(report.brokenInvariants, []);
     assert.deepEqual(report.unknown, []);

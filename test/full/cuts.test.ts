@@ -183,7 +183,7 @@ async function deliverAll(
   for (const { mail } of mails) assert.equal((await client.deliver(mail)).code, 250);
   await waitFor(
     () => mails.every(({ site, mail }) => copiesOf(site, mail).every((copies) => copies > 0)),
-    { timeoutMs: 60_000, describe: () => `all mail\n${system.lastLines()}` },
+    { describe: () => `all mail\n${system.lastLines()}` },
   );
   await waitUntilDrained(system.redis);
 }

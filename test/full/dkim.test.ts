@@ -108,7 +108,6 @@ describe("DKIM, as python3-dkim verifies it", () => {
       assert.equal((await sendMail(system.smtpPort, mail)).code, 250);
     }
     await waitFor(() => server.messages.length === mails.length, {
-      timeoutMs: 60_000,
       describe: () => `${server.messages.length} of ${mails.length}\n${system.lastLines()}`,
     });
     const received = server.messages.map(({ content }) => content);

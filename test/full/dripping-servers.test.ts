@@ -70,7 +70,6 @@ describe("fault 29: a server whose answers drip in", () => {
     }
     // What is recorded of the last one, and of those that were not tried, comes a moment later.
     await waitFor(async () => (await probeDepth(system.redis, "active")) === 0, {
-      timeoutMs: 30_000,
       describe: () => `nothing in active\n${system.lastLines()}`,
     });
   });

@@ -102,7 +102,6 @@ describe("no path sends twice without cause", () => {
     await using stack = new AsyncDisposableStack();
     const { system, stops } = await startStops(stack, { hangs: true });
     await waitFor(() => stops.every(({ isReached }) => isReached), {
-      timeoutMs: 30_000,
       describe: () =>
         stops
           .filter((stop) => !stop.isReached)
@@ -175,7 +174,6 @@ async function openKept(
   if (kept === undefined) return;
   assert.equal((await client.deliver(testMail({ to: kept.mail.to }))).code, 250);
   await waitFor(() => kept.sink.accepted.length === 1, {
-    timeoutMs: 20_000,
     describe: () => `the first message of the kept connection\n${system.lastLines()}`,
   });
   await waitUntilDrained(system.redis);
@@ -206,7 +204,6 @@ async function untilAllArrived(system: PostmqSystem, stops: readonly Stop[]): Pr
   const hasArrived = ({ sink, mail }: Stop) =>
     sink.accepted.some(({ content }) => testIdOf(content) === mail.id);
   await waitFor(() => stops.every(hasArrived), {
-    timeoutMs: 60_000,
     everyMs: 50,
     describe: () => `${describeCopies(stops)}\n${system.lastLines()}`,
   });

@@ -66,7 +66,6 @@ async function expectCause(
       return answer.cause === expected.cause && isDetailed;
     },
     {
-      timeoutMs: 30_000,
       everyMs: 100,
       describe: () => `${expected.cause}, not ${JSON.stringify(answer)}\n${system.lastLines(10)}`,
     },
@@ -117,7 +116,7 @@ describe("explain", () => {
     });
     // Four failures while mail waits there make a destination dead (S28): one without mail is forgotten.
     const refused = (await sendSome(system, "refusing.example.com", share)).at(-1) ?? "";
-    await waitFor(() => refusing.held === 5, { timeoutMs: 60_000, describe: "five that wait" });
+    await waitFor(() => refusing.held === 5, { describe: "five that wait" });
     refusing.open(turnsAway);
     const dead = { cause: "backoff", detail: "destination-dead" };
     await expectCause(at, refused, { ...dead, sentence: /rests in deferred.*no service now/ });

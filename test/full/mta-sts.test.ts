@@ -192,7 +192,6 @@ describe("MTA-STS", () => {
       return attempts.length >= 2 || attempts.some((attempt) => attempt.startsWith("sent"));
     };
     await waitFor(() => sites.every(isSettled), {
-      timeoutMs: 30_000,
       describe: () => `two attempts, or one that sent\n${system.lastLines()}`,
     });
     for (const site of sites)

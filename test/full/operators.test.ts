@@ -50,7 +50,6 @@ describe("operations on a long queue", () => {
           const child = new Child(program, selected, { env });
           const isAtWork = async () => (await depth(store, "hold")) > before;
           await waitFor(async () => !child.isRunning || (await isAtWork()), {
-            timeoutMs: 60_000,
             describe: "some to be held",
           });
           await pause(random.between(0, 200));
@@ -76,7 +75,6 @@ describe("operations on a long queue", () => {
 
         const stopping = new Child(program, ["postsuper", "-d", "ALL"], { env });
         await waitFor(async () => (await depth(store, "deferred")) < rest, {
-          timeoutMs: 60_000,
           describe: "deletion",
         });
         const { code } = await stopping.terminate();
@@ -113,7 +111,7 @@ describe("a run of the queue that is watched", () => {
         const { stdout } = await system.command("postmq", ["list", "--queue", "deferred"]);
         return stdout.includes("in 2 Requests");
       },
-      { timeoutMs: 60_000, describe: () => `both deferred\n${system.lastLines()}` },
+      { describe: () => `both deferred\n${system.lastLines()}` },
     );
     busy.delete("later@dest.example.com");
     const { code, stdout, stderr } = await system.command("sendmail", ["-q", "-v"]);

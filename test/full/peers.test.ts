@@ -75,7 +75,6 @@ describe("a foreign next hop", () => {
     for (const mail of mails) assert.equal((await client.deliver(mail)).code, 250);
     client.send("QUIT\r\n");
     await waitFor(async () => account(mails, await peer.arrived()).lost.length === 0, {
-      timeoutMs: 60_000,
       everyMs: 100,
       describe: () => `all mail\n${system.lastLines()}\n${peer.log().slice(-2000)}`,
     });

@@ -29,7 +29,6 @@ const quick = {
 async function untilLogged(system: PostmqSystem, ids: readonly string[]): Promise<void> {
   const missing = () => ids.filter((id) => !new RegExp(`${id}: .*corrupt`).test(system.logs));
   await waitFor(() => missing().length === 0, {
-    timeoutMs: 20_000,
     describe: () => `lines about ${missing().join(", ")}\n${system.lastLines()}`,
   });
 }
@@ -75,12 +74,11 @@ describe("fault 39: a message that kills its worker each time", () => {
         return (await probeDepth(system.redis, "corrupt")) === 1;
       },
       {
-        timeoutMs: 60_000,
         everyMs: 50,
         describe: () => `the poison to be parked\n${system.lastLines()}`,
       },
     );
-    await ledger.settle({ timeoutMs: 60_000, refresh, describe: () => system.lastLines() });
+    await ledger.settle({ refresh, describe: () => system.lastLines() });
     assert.ok(neighbours > 10);
     assert.equal(supervisor.deaths(), 2, "crashes of the worker that had it among others");
     await untilLogged(system, [id]);
@@ -128,11 +126,9 @@ describe("fault 40: rubbish in Redis", () => {
     const good = testMail();
     assert.equal((await sendMail(system.smtpPort, good)).code, 250);
     await waitFor(() => sink.accepted.some(({ content }) => testIdOf(content) === good.id), {
-      timeoutMs: 20_000,
       describe: () => `mail to flow past the rubbish\n${system.lastLines()}`,
     });
     await waitFor(async () => (await probeDepth(system.redis, "corrupt")) === 4, {
-      timeoutMs: 20_000,
       describe: () => `four messages in corrupt\n${system.lastLines()}`,
     });
     await untilLogged(system, ids);

@@ -52,16 +52,16 @@ describe("fault 13: a power cut", { skip: !hasStrace() && "strace is not install
     let lostBytes = 0;
     for (let cut = 0; cut < cuts; cut += 1) {
       const before = sink.accepted.length;
-      await waitFor(() => sink.accepted.length > before + 100, { timeoutMs: 60_000 });
+      await waitFor(() => sink.accepted.length > before + 100);
       await delay(random.between(0, 50));
       mayRepeat += sink.messages.filter(({ answeredMs }) => answeredMs === undefined).length;
       lostBytes += await traced.cutPower();
       await redis.restart();
     }
     const before = sink.accepted.length;
-    await waitFor(() => sink.accepted.length > before + 50, { timeoutMs: 60_000 });
+    await waitFor(() => sink.accepted.length > before + 50);
     await flow.stop();
-    const report = await settleAccount({ ledger, sink, system, timeoutMs: 60_000 });
+    const report = await settleAccount({ ledger, sink, system });
     context.diagnostic(
       `${report.accepted} accepted, ${report.delivered} delivered, ${report.duplicates.size} doubled; ` +
         `${cuts} cuts, ${mayRepeat} in flight at them, ${lostBytes} unsynced bytes cut`,
@@ -89,7 +89,7 @@ describe("fault 13: a power cut", { skip: !hasStrace() && "strace is not install
         random: seededRandom(14),
         smtpPort: intake.smtpPort,
       });
-      await waitFor(() => ledger.accepted > 100, { timeoutMs: 30_000 });
+      await waitFor(() => ledger.accepted > 100);
       await flow.stop();
     }
     assert.ok((await traced.cutPower()) > 0);

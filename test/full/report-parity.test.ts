@@ -89,7 +89,6 @@ async function reportsOf(
             message.content.includes(`In-Reply-To: ${messageId}\r\n`),
         );
       await waitFor(() => received().length >= count, {
-        timeoutMs: 60_000,
         describe: `${count} of the reports to ${reader} from ${side.name}`,
       });
       return received()

@@ -91,13 +91,12 @@ describe("fault 47: a backup of Redis restored to an older state", () => {
     const fenceThen = BigInt(await redis.cli("GET", key("fence")));
     sink.decide = () => undefined;
     await accept();
-    await ledger.settle({ timeoutMs: 60_000, refresh });
+    await ledger.settle({ refresh });
     assert.equal(ledger.report().duplicates.size, 0);
     // A younger fence than the backup's.
     await system.service("qmgr").kill9();
     await system.restart("qmgr");
     await waitFor(async () => BigInt(await redis.cli("GET", key("fence"))) > fenceThen, {
-      timeoutMs: 20_000,
       describe: "a later term",
     });
     const fenceBefore = BigInt(await redis.cli("GET", key("fence")));
@@ -119,11 +118,10 @@ describe("fault 47: a backup of Redis restored to an older state", () => {
       { timeoutMs: 90_000, describe: () => `the old mail again\n${system.lastLines()}` },
     );
     await waitFor(async () => BigInt(await redis.cli("GET", key("fence"))) > fenceBefore, {
-      timeoutMs: 30_000,
       describe: "a fence above all earlier ones",
     });
     await accept();
-    const report = await settleAccount({ ledger, sink, system, timeoutMs: 90_000, refresh });
+    const report = await settleAccount({ ledger, sink, system, refresh });
     assert.equal(report.accepted, 3 * batch);
     assert.deepEqual([...new Set(report.duplicates.values())], [1]);
     assert.equal(report.duplicates.size, batch);
@@ -162,7 +160,6 @@ describe("fault 47: a backup of Redis restored to an older state", () => {
     await redis.restart();
     const ready = async () => (await fetch(`${system.metricsUrl("smtpd")}/readyz`)).status;
     await waitFor(async () => (await ready()) === 503, {
-      timeoutMs: 20_000,
       describe: "smtpd to be not ready",
     });
     assert.equal((await sendMail(system.smtpPort, testMail())).code, 451);
@@ -170,6 +167,6 @@ describe("fault 47: a backup of Redis restored to an older state", () => {
     for (const name of new Set(system.runs.map((run) => run.name))) system.respawn(name);
     await system.ready();
     assert.equal((await sendMail(system.smtpPort, testMail())).code, 250);
-    await waitFor(() => sink.accepted.length === 1, { timeoutMs: 30_000 });
+    await waitFor(() => sink.accepted.length === 1);
   });
 });

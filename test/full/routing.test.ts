@@ -55,14 +55,12 @@ describe("routing over real processes", () => {
 
   function arrival(server: FakeSmtpServer, id: string): Promise<unknown> {
     return waitFor(() => server.messages.find(({ content }) => testIdOf(content) === id), {
-      timeoutMs: 15_000,
       describe: () => `the message\n${system.lastLines()}`,
     });
   }
 
   function lineFor(domain: string): Promise<DeliveryLine> {
     return waitFor(() => deliveryLines(system.logs, domain)[0], {
-      timeoutMs: 15_000,
       describe: () => `a delivery line for ${domain}\n${system.lastLines()}`,
     });
   }
@@ -94,7 +92,7 @@ describe("routing over real processes", () => {
     assert.equal((await client.command("Subject: x\r\n\r\nText.\r\n.")).code, 250);
     const report = await waitFor(
       () => relay.messages.find(({ recipients }) => recipients.includes("asker@ask.test")),
-      { timeoutMs: 15_000, describe: () => `the report\n${system.lastLines()}` },
+      { describe: () => `the report\n${system.lastLines()}` },
     );
     assert.equal(report.sender, "");
     assert.match(report.content.toString(), /^Action: delivered\r\nStatus: 2\.0\.0/m);

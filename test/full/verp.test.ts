@@ -54,7 +54,6 @@ async function reportAll(context: TestContext, reply: string, lifetime: string):
     const before = sink.messages.length;
     const isAll = () => sink.messages.length === recipients.length;
     await waitFor(() => sink.messages.length > before || isAll(), {
-      timeoutMs: 60_000,
       everyMs: 5,
       describe: () => `a report\n${system.lastLines()}`,
     });

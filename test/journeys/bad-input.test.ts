@@ -154,7 +154,6 @@ describe("P8 bad input", () => {
     assert.equal((await readdir(dropDirectory)).length, 1);
     proxy.refuse(false);
     await waitFor(() => sink.accepted.length === 1, {
-      timeoutMs: 20_000,
       describe: () => `the dropped mail to arrive\n${system.lastLines()}`,
     });
     await waitFor(async () => (await readdir(dropDirectory)).length === 0);

@@ -34,7 +34,6 @@ describe("a first mail", () => {
 
   const arrivalOf = (recipient: string) =>
     waitFor(() => sink.accepted.find((message) => message.recipients.includes(recipient)), {
-      timeoutMs: 15_000,
       describe: () => `mail for ${recipient}\n${system.lastLines()}`,
     });
 
@@ -128,7 +127,6 @@ describe("a first mail", () => {
       assert.ok(bodyOf(arrived.content).equals(want), `${name} arrived changed`);
     }
     const report = await ledger.settle({
-      timeoutMs: 5000,
       refresh: ledgerReader(ledger, sink),
       describe: () => system.lastLines(),
     });
@@ -160,7 +158,7 @@ describe(
           const all = await sink.dumped();
           return all.length === 3 && all;
         },
-        { timeoutMs: 15_000, describe: () => `three mails at the sink\n${system.lastLines()}` },
+        { describe: () => `three mails at the sink\n${system.lastLines()}` },
       );
       for (const { content, recipients } of dumps) {
         assert.deepEqual(recipients, mail.to);

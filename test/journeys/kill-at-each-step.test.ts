@@ -95,7 +95,7 @@ describe("fault 1: smtpd dies during DATA", () => {
     const [left = ""] = (await redis.cli("KEYS", "postmq:*:c:*")).split("\n");
     assert.ok(Number(await redis.cli("TTL", left)) > 0, "content that nobody commits must expire");
     assert.equal((await sendMail(system.smtpPort, testMail())).code, 250);
-    await waitFor(() => sink.accepted.length === 1, { timeoutMs: 15_000 });
+    await waitFor(() => sink.accepted.length === 1);
     await waitUntilDrained(redis);
     assert.equal(sink.messages.length, 1);
   });
@@ -115,7 +115,6 @@ describe("fault 2: smtpd dies between the commit and its 250", () => {
     proxy.holdReplies();
     const answer = assert.rejects(client.deliver(mail), /ended/);
     await waitFor(() => copiesOf(mail.id) === 1, {
-      timeoutMs: 15_000,
       describe: () => `the mail to be committed\n${system.lastLines()}`,
     });
     await killAndRestart(system, "smtpd", proxy);
@@ -150,13 +149,11 @@ describe("fault 3: pickup dies between the commit and the unlink", () => {
     proxy.holdReplies();
     await rename(join(elsewhere, file), join(dropDirectory, file));
     await waitFor(() => copiesOf(mail.id) === 1, {
-      timeoutMs: 15_000,
       describe: () => `the dropped file to be committed\n${system.lastLines()}`,
     });
     assert.equal((await readdir(dropDirectory)).length, 1, "unlinked without an answer");
     await killAndRestart(system, "pickup", proxy);
     await waitFor(async () => (await readdir(dropDirectory)).length === 0, {
-      timeoutMs: 20_000,
       describe: () => `the file to go\n${system.lastLines()}`,
     });
     await waitUntilDrained(redis);
@@ -194,7 +191,7 @@ describe("fault 7: a delivery worker dies", () => {
     await waitFor(() => sink.messages.some(({ content }) => testIdOf(content) === mail.id), {
       describe: () => `the mail\n${system.lastLines()}`,
     });
-    await waitUntilDrained(redis, 60_000);
+    await waitUntilDrained(redis);
     assert.deepEqual(await findBrokenInvariants(redis), []);
     assert.equal(await probeDepth(redis, "corrupt"), 0);
     return copiesOf(mail.id);
@@ -204,7 +201,7 @@ describe("fault 7: a delivery worker dies", () => {
     const copies = await copiesAfterKill(
       (stage) => (stage === "data" ? { hangs: true } : undefined),
       async () => {
-        await waitFor(() => parts.sink.openConnections > 0, { timeoutMs: 15_000 });
+        await waitFor(() => parts.sink.openConnections > 0);
         await waitFor(async () => (await probeRequests(parts.redis))[0]?.state === "claimed");
       },
     );
@@ -215,7 +212,7 @@ describe("fault 7: a delivery worker dies", () => {
     const copies = await copiesAfterKill(
       (stage) => (stage === "dot" ? { delayMs: 60_000 } : undefined),
       async (arrived) => {
-        await waitFor(() => arrived() !== undefined, { timeoutMs: 15_000 });
+        await waitFor(() => arrived() !== undefined);
         assert.equal((await probeRequests(parts.redis))[0]?.state, "dotSent");
       },
     );
@@ -230,7 +227,7 @@ describe("fault 7: a delivery worker dies", () => {
         return undefined;
       },
       async (arrived) => {
-        await waitFor(() => arrived()?.answeredMs !== undefined, { timeoutMs: 15_000 });
+        await waitFor(() => arrived()?.answeredMs !== undefined);
         assert.equal((await probeRequests(parts.redis))[0]?.state, "dotSent");
       },
     );
@@ -243,7 +240,6 @@ describe("fault 7: a delivery worker dies", () => {
       async (arrived) => {
         await waitFor(
           async () => arrived() !== undefined && (await probeRequests(parts.redis)).length === 0,
-          { timeoutMs: 15_000 },
         );
       },
     );

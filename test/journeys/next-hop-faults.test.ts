@@ -139,7 +139,6 @@ describe("a next hop in trouble", { concurrency: true }, () => {
   async function untilArrived(domain: HopDomain, copies = 1): Promise<readonly ReceivedMessage[]> {
     const sink = sinkOf(domain);
     await waitFor(() => sink.accepted.length >= copies, {
-      timeoutMs: 30_000,
       describe: () => `mail to ${domain}\n${system.lastLines()}`,
     });
     return sink.accepted;
@@ -150,7 +149,6 @@ describe("a next hop in trouble", { concurrency: true }, () => {
 
   async function untilReported(mail: TestMail): Promise<ReceivedMessage> {
     return await waitFor(() => reportsOn(mail)[0], {
-      timeoutMs: 30_000,
       describe: () => `a report to ${mail.to.join()}\n${system.lastLines()}`,
     });
   }
@@ -232,7 +230,6 @@ describe("a next hop in trouble", { concurrency: true }, () => {
     });
     assert.equal(status, 202);
     await waitFor(() => statusesAt("ascii.example.com").length > 0, {
-      timeoutMs: 30_000,
       describe: () => system.lastLines(),
     });
     assert.deepEqual(statusesAt("ascii.example.com"), ["bounced"]);
@@ -245,7 +242,6 @@ describe("a next hop in trouble", { concurrency: true }, () => {
     await waitFor(
       () => /servfail\.example\.net>, .*dsn=4\.4\.3, status=deferred/.test(system.logs),
       {
-        timeoutMs: 30_000,
         describe: () => system.lastLines(),
       },
     );

@@ -57,16 +57,16 @@ describe("fault 11: Redis is killed and started again", () => {
     });
     for (const awayMs of [500, 5000]) {
       const before = sink.accepted.length;
-      await waitFor(() => sink.accepted.length > before + 20, { timeoutMs: 30_000 });
+      await waitFor(() => sink.accepted.length > before + 20);
       await redis.kill9();
       const downMs = performance.now();
       await waitFor(() => performance.now() - downMs > awayMs, { timeoutMs: awayMs + 1000 });
       await redis.restart();
     }
     const before = sink.accepted.length;
-    await waitFor(() => sink.accepted.length > before + 20, { timeoutMs: 30_000 });
+    await waitFor(() => sink.accepted.length > before + 20);
     await flow.stop();
-    const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
+    const report = await settleAccount({ ledger, sink, system });
     assert.ok(flow.refusals.length > 0, "nothing was refused while Redis was away");
     assertTemporary(flow.refusals);
     assert.deepEqual([...report.duplicates], []);
@@ -105,7 +105,7 @@ describe("fault 15: the end of the append-only file is torn", () => {
     await appendFile(join(appendOnly, last), "*3\r\n$3\r\nSET\r\n$5\r\nhalf-");
     await redis.restart();
     await using system = await startPostmq({ redis, parameters: { relayhost: sink.relayhost } });
-    const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
+    const report = await settleAccount({ ledger, sink, system });
     assert.equal(report.delivered, 20);
     assert.deepEqual([...report.duplicates], []);
     assert.deepEqual(await system.stop(), []);
@@ -159,7 +159,6 @@ describe("fault 17: Redis is nearly full, then full", () => {
     assert.match(http.contentType, /^application\/problem\+json/);
     system.service("qmgr").thaw();
     await ledger.settle({
-      timeoutMs: 20_000,
       refresh: ledgerReader(ledger, sink),
       describe: () => system.lastLines(),
     });
@@ -192,7 +191,7 @@ describe("fault 17: Redis is nearly full, then full", () => {
     assert.ok(perSecond < 1000, `${Math.round(perSecond)} commands a second at the limit`);
     assert.equal(await redis.cli("GET", "postmq:{default}:fence"), fenceBefore, "a term ended");
     await redis.cli("CONFIG", "SET", "maxmemory", "0");
-    const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
+    const report = await settleAccount({ ledger, sink, system });
     assert.equal(report.delivered, 10);
     assert.deepEqual([...report.duplicates], []);
     assert.ok(system.runs.every((run) => run.isRunning));

@@ -68,7 +68,7 @@ describe("a report, as it arrives", () => {
           ({ recipients, content }) =>
             recipients.includes(recipient) && content.includes(`X-Postfix-Queue-ID: ${id}`),
         ),
-      { timeoutMs: 60_000, describe: () => `a report about ${id}\n${system.lastLines()}` },
+      { describe: () => `a report about ${id}\n${system.lastLines()}` },
     );
     return message.content.toString();
   }
@@ -183,7 +183,7 @@ describe("a report, as it arrives", () => {
           .filter((content) => content.includes(`X-Postfix-Queue-ID: ${id}`));
         return found.length === 2 ? found : undefined;
       },
-      { timeoutMs: 60_000, describe: () => `copies about ${id}\n${system.lastLines()}` },
+      { describe: () => `copies about ${id}\n${system.lastLines()}` },
     );
     assert.deepEqual(copies.map(told).toSorted(), [
       ["busy-untold"],
@@ -221,7 +221,7 @@ describe("a report under soft_bounce", () => {
     await sendMail(system.smtpPort, testMail({ from: sender, to: ["nobody@dest.example.com"] }));
     const report = await waitFor(
       () => sink.messages.find(({ recipients }) => recipients.includes(sender)),
-      { timeoutMs: 60_000, describe: () => `the report\n${system.lastLines()}` },
+      { describe: () => `the report\n${system.lastLines()}` },
     );
     assert.match(report.content.toString(), /^Action: failed\r\nStatus: 4\.1\.1\r$/m);
     assert.match(report.content.toString(), /too old/);

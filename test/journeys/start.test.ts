@@ -70,7 +70,6 @@ class Place implements AsyncDisposable {
 
 async function whenReady(start: Child): Promise<void> {
   await waitFor(() => start.stdout.split("\n").includes("ready") || !start.isRunning, {
-    timeoutMs: 60_000,
     describe: () => `ready\n${start.stdout}${start.stderr}`,
   });
   assert.equal(start.isRunning, true, start.stdout + start.stderr);
@@ -114,7 +113,6 @@ describe("npm start", () => {
     const reply = await sendMail(portOf(start, "smtpd"), testMail({ to: ["a@dest.example.com"] }));
     assert.equal(reply.code, 250);
     await waitFor(() => place.sink.accepted.length > before, {
-      timeoutMs: 20_000,
       describe: () => `the mail\n${start.stdout}`,
     });
   };
@@ -124,7 +122,7 @@ describe("npm start", () => {
     await passMailOn();
     await waitFor(
       async () => (await place.command("mailq")).stdout.trim() === "Mail queue is empty",
-      { timeoutMs: 20_000, describe: "an empty queue" },
+      { describe: "an empty queue" },
     );
   });
 
@@ -149,7 +147,6 @@ describe("npm start", () => {
     const port = portOf(start, "smtpd");
     process.kill(victim, "SIGKILL");
     await waitFor(() => portOf(start, "smtpd") !== port, {
-      timeoutMs: 20_000,
       describe: "a new smtpd",
     });
     assert.match(start.stdout, /warning: process smtpd pid \d+ killed by SIGKILL/);
@@ -189,7 +186,6 @@ describe("npm start that is killed itself", () => {
     const services = [...childrenOf(start)].filter(([, path]) => path.includes("/services/"));
     await start.kill9();
     await waitFor(() => services.every(([pid]) => !isAlive(pid)), {
-      timeoutMs: 30_000,
       describe: "the end of all services",
     });
     const next = place.start();
@@ -203,7 +199,6 @@ describe("npm start that nobody watches any more", () => {
     await using place = await Place.make();
     const shell = place.startInto("head -n 1");
     await waitFor(() => !shell.isRunning && place.redisPid === undefined, {
-      timeoutMs: 60_000,
       describe: () => `its end\n${shell.stdout}${shell.stderr}`,
     });
     assert.match(shell.stdout, /^\S.*\n$/);

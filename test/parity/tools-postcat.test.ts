@@ -161,7 +161,7 @@ describe("postcat beside Postfix's", () => {
     );
     const env = { MAIL_CONFIG: join(root, "etc"), PATH: "/usr/sbin:/usr/bin:/bin" };
     await handIn(postfix, env);
-    await waitFor(async () => (await spoolFiles(root)).length >= 5, { timeoutMs: 30_000 });
+    await waitFor(async () => (await spoolFiles(root)).length >= 5);
     for (const path of await spoolFiles(root)) {
       const id = parseQueueId(path.slice(path.lastIndexOf("/") + 1)) ?? assert.fail(path);
       const mail = readSpoolFile(id, await readFile(path));

@@ -20,11 +20,12 @@ export async function settleAccount(parts: {
   readonly ledger: Ledger;
   readonly sink: FakeSmtpServer;
   readonly system: PostmqSystem;
-  readonly timeoutMs: number;
+  /** For the outcomes, and again for the queues. Default 120 000. */
+  readonly timeoutMs?: number;
   /** The sink's reader if the test has read from it before: a second one would enter everything twice. */
   readonly refresh?: () => void;
 }): Promise<FinalAccount> {
-  const { ledger, sink, system, timeoutMs } = parts;
+  const { ledger, sink, system, timeoutMs = 120_000 } = parts;
   const refresh = parts.refresh ?? ledgerReader(ledger, sink);
   await ledger.settle({ timeoutMs, refresh, describe: () => system.lastLines() });
   await waitUntilDrained(system.redis, timeoutMs);

@@ -167,7 +167,7 @@ async function untilItAnswers(port: number, child: Child): Promise<void> {
         throw new Error(`${child.command} ended: ${child.stdout}${child.stderr}`);
       return await answers();
     },
-    { timeoutMs: 20_000, everyMs: 50, describe: () => `an answer: ${child.stdout}${child.stderr}` },
+    { everyMs: 50, describe: () => `an answer: ${child.stdout}${child.stderr}` },
   );
 }
 

@@ -277,7 +277,6 @@ class KillJourney implements AsyncDisposable {
   async #killOnce(victim: Victim): Promise<void> {
     // Some end before the kill comes.
     await waitFor(() => this.#waitingAtSink() >= enoughInFlight, {
-      timeoutMs: 40_000,
       describe: () =>
         `${enoughInFlight} deliveries in flight before killing ${victim}, seed ${this.#options.seed}` +
         `, after ${this.#kills.join(" ")}\n${this.#system.lastLines()}`,
@@ -366,7 +365,6 @@ class KillJourney implements AsyncDisposable {
         return news.some(({ content }) => arrivalOf(content) >= sinceMs);
       },
       {
-        timeoutMs: 45_000,
         describe: () => `mail to flow again\n${this.#system.lastLines()}`,
       },
     );

@@ -95,7 +95,7 @@ export async function probeDepth(
 }
 
 /** Waits until no message is in any queue but hold and corrupt: no copy of anything is still to come. */
-export async function waitUntilDrained(redis: RedisServer, timeoutMs = 30_000): Promise<void> {
+export async function waitUntilDrained(redis: RedisServer, timeoutMs = 120_000): Promise<void> {
   // In one act, since a message may move from one queue to the next between two questions.
   const script = `local sum = 0
     for _, queue in ipairs({ 'maildrop', 'incoming', 'active', 'deferred' }) do

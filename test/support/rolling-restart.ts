@@ -44,7 +44,6 @@ export async function restartInTurn(rounds: number): Promise<void> {
   for (const { name, index } of Array.from({ length: rounds }, () => copies).flat()) {
     const before = sink.accepted.length;
     await waitFor(() => sink.accepted.length > before + 10, {
-      timeoutMs: 20_000,
       describe: () => `mail to flow before ${name} stops\n${system.lastLines()}`,
     });
     const service = system.service(name, index);
@@ -52,7 +51,7 @@ export async function restartInTurn(rounds: number): Promise<void> {
     await system.restart(name, index);
   }
   await flow.stop();
-  const report = await settleAccount({ ledger, sink, system, timeoutMs: 30_000 });
+  const report = await settleAccount({ ledger, sink, system });
   assert.deepEqual([...report.duplicates], []);
   assert.deepEqual(report.contradictions, []);
   assert.deepEqual(report.unknown, []);

@@ -42,7 +42,6 @@ class FakeService {
 
   async whenReady(): Promise<void> {
     await waitFor(() => this.isReady(), {
-      timeoutMs: 20_000,
       describe: () => `ready:\n${this.child.stdout}${this.child.stderr}`,
     });
   }
@@ -85,7 +84,7 @@ describe("runService", () => {
     const service = await start({
       POSTMQ_REDIS_URL: `redis://:canary@127.0.0.1:${await freePort()}`,
     });
-    await waitFor(() => service.get("/livez"), { timeoutMs: 20_000 });
+    await waitFor(() => service.get("/livez"));
     assert.deepEqual(await service.get("/readyz"), {
       status: 503,
       text: "the store is not connected\n",
@@ -103,7 +102,7 @@ describe("runService", () => {
     await using late = await startRedis();
     await late.kill9();
     const service = await start({ POSTMQ_REDIS_URL: late.url });
-    await waitFor(() => service.get("/livez"), { timeoutMs: 20_000 });
+    await waitFor(() => service.get("/livez"));
     await late.restart();
     await service.whenReady();
     await late.kill9();

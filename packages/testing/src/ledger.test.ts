@@ -26,7 +26,6 @@ describe("Ledger", () => {
     });
     await assert.rejects(ledger.settle({ timeoutMs: 1 }), /1 of 4 accepted recipients: 4 r@/);
     const settled = await ledger.settle({
-      timeoutMs: 1000,
       refresh: () => {
         ledger.deliver("4", "r@example.com");
       },

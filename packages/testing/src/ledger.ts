@@ -76,7 +76,8 @@ export class Ledger {
 
   /** Waits until every accepted recipient has an outcome. @throws Error that names the lost ones. */
   async settle(options: {
-    readonly timeoutMs: number;
+    /** Default 120 000: it may wait for times of backoff. */
+    readonly timeoutMs?: number;
     /** Enters new deliveries and bounces; called at each look. */
     readonly refresh?: () => void | Promise<void>;
     /** More for the message of a failure, e.g. the latest log lines. */
@@ -88,7 +89,7 @@ export class Ledger {
         return this.report().lost.length === 0;
       },
       {
-        timeoutMs: options.timeoutMs,
+        timeoutMs: options.timeoutMs ?? 120_000,
         everyMs: 100,
         describe: () => {
           const { lost, accepted } = this.report();

@@ -62,7 +62,7 @@ export class PrivatePostfix implements AsyncDisposable {
           },
           () => false,
         ),
-      { timeoutMs: 20_000, everyMs: 50, describe: "Postfix to answer" },
+      { everyMs: 50, describe: "Postfix to answer" },
     );
     const pid = await readFile(join(dir, "spool", "pid", "master.pid"), "utf8");
     return new PrivatePostfix(port, dir, Number(pid.trim()));

@@ -164,7 +164,7 @@ async function pidOnceUp(
       const told = /^process_id:(\d+)/m.exec(stdout)?.[1];
       return told === undefined ? undefined : { pid: Number(told) };
     },
-    { timeoutMs: 60_000, describe: "redis-server to answer" },
+    { describe: "redis-server to answer" },
   );
   return pid;
 }

@@ -443,7 +443,6 @@ describe("operations", () => {
           for (let renewals = 0; renewals < 2; renewals += 1) {
             const before = until;
             await waitFor(async () => (until = await heldUntilMs(under, dead.id)) > before, {
-              timeoutMs: 30_000,
               describe: "the hold to be renewed",
             });
             assert.equal(await others.take(200), undefined, "somebody is at work on it");
@@ -535,7 +534,7 @@ describe("operations", () => {
     it("wait for room as long as it takes, and tell what they wait for", () =>
       movingInOwnRedis(async (under, { at, nudged }) => {
         await under.redis.cli("CONFIG", "SET", "maxmemory", "1");
-        await waitFor(async () => Number((await nudged())["restarts"]) > 30, { timeoutMs: 60_000 });
+        await waitFor(async () => Number((await nudged())["restarts"]) > 30);
         const waiting = await nudged();
         assert.equal(waiting["state"], "running");
         assert.match(String(waiting["error"]), /Redis takes no writes|nearly full/);
@@ -549,7 +548,7 @@ describe("operations", () => {
     it("fail with what the store says when that does not pass", () =>
       movingInOwnRedis(async (under, { nudged }) => {
         await under.redis.cli("CONFIG", "SET", "maxmemory-policy", "allkeys-lru");
-        await waitFor(async () => "ended" in (await nudged()), { timeoutMs: 60_000 });
+        await waitFor(async () => "ended" in (await nudged()));
         const last = await nudged();
         assert.equal(last["state"], "failed");
         assert.match(String(last["error"]), /maxmemory-policy allkeys-lru/);

@@ -163,7 +163,7 @@ describe("sendmail's runs of the queue", () => {
           flushes += events.filter(({ kind }) => kind === "flush").length;
           return flushes >= 2;
         },
-        { timeoutMs: 20_000, describe: "two flushes" },
+        { describe: "two flushes" },
       );
       const exit = await child.terminate();
       assert.equal(exit.code, 0, child.stderr);
