@@ -48,13 +48,13 @@ function phases({ isQuick, isLong }: Wanted, patterns: readonly string[]): reado
       name: "beside the sources",
       files: find([...beside, "test/*.test.ts"]),
       filesAtOnce,
-      timeoutMs: 120_000,
+      timeoutMs: 240_000,
     },
     {
       name: "journeys",
       files: find(["test/journeys/**/*.test.ts"]),
       filesAtOnce: 2,
-      timeoutMs: 240_000,
+      timeoutMs: 480_000,
     },
   ];
   const long = {

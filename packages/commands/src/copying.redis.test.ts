@@ -245,6 +245,24 @@ describe("postmq export and import", () => {
       );
     }));
 
+  it("export whose disk is full says that its file is a part", () =>
+    withQueue(async ({ store, path }) => {
+      await fill(store, 120, "dead.example");
+      const program = join(import.meta.dirname, "../bin/postmq");
+      const limited = `ulimit -f 8; exec "${program}" export --output "${path}"`;
+      const env = {
+        PATH: process.env["PATH"] ?? "",
+        POSTMQ_REDIS_URL: redis.url,
+        POSTMQ_INSTANCE_NAME: store.instanceName,
+      };
+      const { code, stderr } = await run("sh", ["-c", limited], { env });
+      const said = stderr.split("\n");
+      assert.equal(said[0], `export: warning: ${path} is a part, and no backup: remove it`);
+      assert.match(said[1] ?? "", /^export: fatal: .*(?:EFBIG|file too large)/);
+      assert.equal(code, 73);
+      assert.ok(!readFileSync(path, "utf8").includes('"end"'));
+    }));
+
   it("export --delete needs a file that is new, and says what to go on with", () =>
     withQueue(async ({ store, command, path }) => {
       await fill(store, 3, "dead.example");
