@@ -17,8 +17,8 @@ describe("operations", () => {
   const withOperations = (test: (operations: Operations, under: StoreUnderTest) => Promise<void>) =>
     withStore((under) => test(under.store.operations(), under), { redis });
 
-  const take = async (operations: Operations, forMs = holdMs): Promise<TakenOperation> =>
-    (await operations.take(forMs)) ?? assert.fail("there is nothing to take");
+  const take = async (operations: Operations): Promise<TakenOperation> =>
+    (await operations.take(holdMs)) ?? assert.fail("there is nothing to take");
 
   it("are kept as they were created, run, saved and ended", () =>
     withOperations(async (operations, { instanceName }) => {
@@ -54,7 +54,7 @@ describe("operations", () => {
     withOperations(async (operations, { openAnother }) => {
       const others = (await openAnother()).operations();
       await operations.create({ id: "a1", task: "x" });
-      const first = await take(operations, 200);
+      const first = await take(operations);
       assert.equal(await others.take(holdMs), undefined);
       await operations.save(first, { progress: "mine", holdMs: 300 });
       let second: TakenOperation | undefined;

@@ -10,6 +10,7 @@ import type { Redis } from "ioredis";
 import { PostmqError } from "@postmq/vocabulary";
 import type { StoreHealth } from "./contract.ts";
 import type { InstanceKeys } from "./instance-keys.ts";
+import { clockOffsetMs } from "./redis-clock.ts";
 
 const lookIntervalMs = 1000;
 /** Redis counts as away when it has not answered for this long. */
@@ -17,7 +18,6 @@ const silenceMs = 5000;
 const oldestVersion = [7, 0] as const;
 
 type Look = {
-  readonly redisMs: number;
   readonly atMs: number;
   readonly identity: string | null;
   readonly memoryRatio: number;
@@ -54,6 +54,7 @@ export class StoreMonitor {
   readonly #keys: InstanceKeys;
   readonly #highWater: number;
   #look: Look | undefined;
+  #clockOffsetMs: number | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isLooking = false;
   #isForeign = false;
@@ -104,15 +105,14 @@ export class StoreMonitor {
   }
 
   async #lookNow(): Promise<void> {
-    const [time, memory, identity] = await Promise.all([
-      this.#redis.time(),
+    const [, memory, identity] = await Promise.all([
+      this.#readClock(),
       this.#redis.info("memory"),
       this.#redis.get(this.#keys.identity),
     ]);
     const used = Number(infoField(memory, "used_memory"));
     const most = Number(infoField(memory, "maxmemory"));
     this.#look = {
-      redisMs: Number(time[0]) * 1000 + Number(time[1]) / 1000,
       atMs: performance.now(),
       identity,
       memoryRatio: most > 0 ? used / most : 0,
@@ -122,9 +122,17 @@ export class StoreMonitor {
     if (identity !== this.identity) this.#isForeign = true;
   }
 
+  async #readClock(): Promise<void> {
+    const askedMs = performance.now();
+    const [seconds, micros] = await this.#redis.time();
+    const redisMs = Number(seconds) * 1000 + Number(micros) / 1000;
+    const told = { askedMs, redisMs, heardMs: performance.now() };
+    this.#clockOffsetMs = clockOffsetMs(this.#clockOffsetMs, told);
+  }
+
   nowMs(): number {
-    const look = this.#look;
-    return look === undefined ? Date.now() : look.redisMs + performance.now() - look.atMs;
+    const offsetMs = this.#clockOffsetMs;
+    return offsetMs === undefined ? Date.now() : performance.now() + offsetMs;
   }
 
   /** Redis's maxmemory; 0 when that is unlimited, or not known yet. */
