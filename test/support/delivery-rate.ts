@@ -28,13 +28,13 @@ export async function measureRate(
   return medianOf(rates);
 }
 
-/** A busy moment of the machine makes a measurement slower and none faster: the best of up to three; enough is enough. */
+/** A busy moment of the machine makes a measurement slower and none faster: the best of up to five; enough is enough. */
 export async function bestRate(
   measure: () => Promise<Rate>,
   isEnough: (rate: Rate) => boolean,
 ): Promise<Rate> {
   let best = await measure();
-  for (let round = 2; round <= 3 && !isEnough(best); round += 1) {
+  for (let round = 2; round <= 5 && !isEnough(best); round += 1) {
     const next = await measure();
     if (next.perProcessorSecond > best.perProcessorSecond) best = next;
   }
