@@ -14,6 +14,7 @@ import {
 import type { PostmqSystem } from "@postmq/testing";
 
 import { settleAccount } from "../support/account.ts";
+import { leaderOf } from "../support/leader.ts";
 import { probeRequests } from "../support/redis-probe.ts";
 
 const quick = {
@@ -71,7 +72,7 @@ describe("fault 6: two qmgrs", () => {
       parameters: { ...quick, relayhost: sink.relayhost, leader_lease_time: "300s" },
     });
     const ledger = new Ledger();
-    await system.service("qmgr", 0).terminate();
+    await system.service("qmgr", await leaderOf(system)).terminate();
     await send(system, ledger, 5);
     await ledger.settle({
       refresh: ledgerReader(ledger, sink),

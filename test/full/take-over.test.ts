@@ -6,10 +6,10 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 
 import { firstGood, startPostmq, waitFor } from "@postmq/testing";
-import type { PostmqSystem } from "@postmq/testing";
 
 import { assertEachOnce, countCopies, flood } from "../support/flood.ts";
 import { readMetric } from "../support/gauges.ts";
+import { leaderOf } from "../support/leader.ts";
 import { portsOf, startSinks, transportMaps } from "../support/many-destinations.ts";
 import { waitUntilDrained } from "../support/redis-probe.ts";
 
@@ -30,19 +30,6 @@ function takeOvers(logs: string): readonly TakeOver[] {
       text,
     }))
     .toSorted((a, b) => a.atMs - b.atMs);
-}
-
-async function leaderOf(system: PostmqSystem): Promise<number> {
-  return await waitFor(
-    async () => {
-      const leads = await Promise.all(
-        [0, 1].map((index) => readMetric(system.metricsUrl("qmgr", index), "postmq_qmgr_leader")),
-      );
-      const index = leads.indexOf(1);
-      return index < 0 ? undefined : { index };
-    },
-    { everyMs: 100, describe: "one of them to lead" },
-  ).then(({ index }) => index);
 }
 
 describe("faults 5 and 6 with active full", () => {

@@ -154,6 +154,8 @@ describe("P8 bad input", () => {
     assert.equal((await readdir(dropDirectory)).length, 1);
     proxy.refuse(false);
     await waitFor(() => sink.accepted.length === 1, {
+      // Less than the minute after which pickup looks in any case.
+      timeoutMs: 30_000,
       describe: () => `the dropped mail to arrive\n${system.lastLines()}`,
     });
     await waitFor(async () => (await readdir(dropDirectory)).length === 0);

@@ -154,6 +154,8 @@ describe("fault 3: pickup dies between the commit and the unlink", () => {
     assert.equal((await readdir(dropDirectory)).length, 1, "unlinked without an answer");
     await killAndRestart(system, "pickup", proxy);
     await waitFor(async () => (await readdir(dropDirectory)).length === 0, {
+      // Less than the minute after which pickup looks in any case.
+      timeoutMs: 30_000,
       describe: () => `the file to go\n${system.lastLines()}`,
     });
     await waitUntilDrained(redis);

@@ -60,7 +60,7 @@ describe("fault 11: Redis is killed and started again", () => {
       await waitFor(() => sink.accepted.length > before + 20);
       await redis.kill9();
       const downMs = performance.now();
-      await waitFor(() => performance.now() - downMs > awayMs, { timeoutMs: awayMs + 1000 });
+      await waitFor(() => performance.now() - downMs > awayMs);
       await redis.restart();
     }
     const before = sink.accepted.length;
@@ -174,8 +174,8 @@ describe("fault 17: Redis is nearly full, then full", () => {
     await using redis = await startRedis();
     await using system = await startPostmq({
       redis,
-      // A frozen leader keeps its term, however long it takes to hand in.
-      parameters: { ...quick, relayhost: sink.relayhost, leader_lease_time: "60s" },
+      // A frozen leader keeps its term, however long it takes to hand in; and the end of a lease would come too late.
+      parameters: { ...quick, relayhost: sink.relayhost, leader_lease_time: "300s" },
     });
     system.service("qmgr").freeze();
     const ledger = new Ledger();
@@ -185,7 +185,7 @@ describe("fault 17: Redis is nearly full, then full", () => {
     const commandsBefore = await countCommands(redis);
     const fenceBefore = await redis.cli("GET", "postmq:{default}:fence");
     const startMs = performance.now();
-    await waitFor(() => performance.now() - startMs > fullForMs, { timeoutMs: fullForMs + 1000 });
+    await waitFor(() => performance.now() - startMs > fullForMs);
     const commands = (await countCommands(redis)) - commandsBefore;
     const perSecond = commands / ((performance.now() - startMs) / 1000);
     assert.ok(perSecond < 1000, `${Math.round(perSecond)} commands a second at the limit`);

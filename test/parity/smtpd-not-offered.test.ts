@@ -1,12 +1,13 @@
 /** What smtpd answers to commands of extensions that it does not offer, beside Postfix with those turned off. */
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
-import { join } from "node:path";
 import { describe, it } from "node:test";
 
-import { ConnectionEnded, PrivatePostfix, SmtpClient, startPostmq } from "@postmq/testing";
+import { SmtpClient, waitFor } from "@postmq/testing";
 
-/** Each on a connection of its own; what follows in the same write tells whether the session goes on. */
+import { startPostfixSystem, startPostmqSystem } from "../support/mail-systems.ts";
+import type { MailSystem } from "../support/mail-systems.ts";
+
+/** Each on a connection of its own; QUIT in the same write tells whether the session goes on. */
 const commands = [
   "STARTTLS",
   "AUTH PLAIN",
@@ -18,40 +19,46 @@ const commands = [
   "TURN",
 ];
 
-/** The replies to EHLO, that command, and QUIT if it comes to that. */
-async function repliesTo(port: number, command: string): Promise<readonly string[]> {
-  using client = await SmtpClient.connect(port);
+const settings = {
+  smtpd_discard_ehlo_keywords: "chunking",
+  // What follows in the same write is not what is compared.
+  smtpd_forbid_unauth_pipelining: "no",
+};
+
+async function repliesTo(
+  { smtpPort }: MailSystem,
+  lines: readonly string[],
+): Promise<readonly string[]> {
+  using client = await SmtpClient.connect(smtpPort);
   await client.reply();
   await client.command("EHLO client.example.com");
-  client.send(`${command}\r\nQUIT\r\n`);
-  const replies: string[] = [];
-  try {
-    for (;;) replies.push((await client.reply()).text);
-  } catch (error) {
-    if (!(error instanceof ConnectionEnded)) throw error;
-  }
-  return replies;
+  client.send(lines.map((line) => `${line}\r\n`).join(""));
+  return await client.repliesToTheEnd();
+}
+
+/** The latest line about the end of a session, from the counts on. */
+async function lastCounts({ readLog }: MailSystem): Promise<string> {
+  const log = await readLog();
+  return [...log.matchAll(/disconnect from \S+ (.*)/g)].at(-1)?.[1] ?? "";
 }
 
 describe("smtpd beside Postfix's", () => {
-  it("refuses what it does not offer with the same words", async () => {
-    const root = await mkdtemp("/var/tmp/postmq-not-offered-");
-    await chmod(root, 0o755);
-    try {
-      await using postfix = await PrivatePostfix.start(join(root, "postfix"), 1, {
-        smtpd_discard_ehlo_keywords: "chunking",
-        smtpd_forbid_unauth_pipelining: "no",
-      });
-      await using system = await startPostmq({
-        parameters: { smtpd_forbid_unauth_pipelining: "no" },
-      });
-      for (const command of commands) {
-        const theirs = await repliesTo(postfix.port, command);
-        assert.deepEqual(await repliesTo(system.smtpPort, command), theirs, command);
-      }
-      assert.deepEqual(await system.stop(), []);
-    } finally {
-      await rm(root, { recursive: true });
+  it("refuses what it does not offer with the same words, and counts it by the same names", async () => {
+    const ports = new Map([["example.com", 1]]);
+    await using postfix = await startPostfixSystem({ settings, ports });
+    await using postmq = await startPostmqSystem({
+      settings: { smtpd_forbid_unauth_pipelining: "no" },
+      ports,
+    });
+    for (const command of commands) {
+      const theirs = await repliesTo(postfix, [command, "QUIT"]);
+      assert.deepEqual(await repliesTo(postmq, [command, "QUIT"]), theirs, command);
     }
+    const all = [...commands, "QUIT"];
+    await Promise.all([postfix, postmq].map((system) => repliesTo(system, all)));
+    for (const system of [postfix, postmq]) {
+      await waitFor(async () => (await lastCounts(system)).includes("bdat="));
+    }
+    assert.equal(await lastCounts(postmq), await lastCounts(postfix));
   });
 });

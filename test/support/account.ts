@@ -20,14 +20,15 @@ export async function settleAccount(parts: {
   readonly ledger: Ledger;
   readonly sink: FakeSmtpServer;
   readonly system: PostmqSystem;
-  /** For the outcomes, and again for the queues. Default 120 000. */
+  /** For the outcomes, and again for the queues. Default: theirs. */
   readonly timeoutMs?: number;
   /** The sink's reader if the test has read from it before: a second one would enter everything twice. */
   readonly refresh?: () => void;
 }): Promise<FinalAccount> {
-  const { ledger, sink, system, timeoutMs = 120_000 } = parts;
+  const { ledger, sink, system, timeoutMs } = parts;
   const refresh = parts.refresh ?? ledgerReader(ledger, sink);
-  await ledger.settle({ timeoutMs, refresh, describe: () => system.lastLines() });
+  const within = timeoutMs === undefined ? {} : { timeoutMs };
+  await ledger.settle({ ...within, refresh, describe: () => system.lastLines() });
   await waitUntilDrained(system.redis, timeoutMs);
   refresh();
   return { ...ledger.report(), brokenInvariants: await findBrokenInvariants(system.redis) };

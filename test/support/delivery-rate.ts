@@ -2,6 +2,8 @@
  * How fast a stream of mail is delivered: by the clock, and by the processor time that the system could have had, since
  * the machine may be busy with other things as well.
  */
+import { firstGood } from "@postmq/testing";
+
 import { availableMs } from "./processor-time.ts";
 import { quantile } from "./small-mail.ts";
 import type { SteadyStream } from "./steady-stream.ts";
@@ -28,17 +30,13 @@ export async function measureRate(
   return medianOf(rates);
 }
 
-/** A busy moment of the machine makes a measurement slower and none faster: the best of up to five; enough is enough. */
-export async function bestRate(
+/** Up to five measurements, until one is enough: a busy moment of the machine makes one slower and none faster. */
+export function bestRate(
   measure: () => Promise<Rate>,
   isEnough: (rate: Rate) => boolean,
 ): Promise<Rate> {
-  let best = await measure();
-  for (let round = 2; round <= 5 && !isEnough(best); round += 1) {
-    const next = await measure();
-    if (next.perProcessorSecond > best.perProcessorSecond) best = next;
-  }
-  return best;
+  const isFaster = (one: Rate, other: Rate) => one.perProcessorSecond > other.perProcessorSecond;
+  return firstGood(5, measure, isEnough, isFaster);
 }
 
 export function describeRate({ perSecond, perProcessorSecond }: Rate): string {

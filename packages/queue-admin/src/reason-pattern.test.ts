@@ -7,11 +7,13 @@ import { slowPattern, slowReasons } from "./slow-reasons.test-support.ts";
 
 describe("a pattern over reasons", () => {
   it("looks once at a reason that many recipients share", () => {
-    const pattern = compileReason(slowPattern);
     const reasons = slowReasons(60);
-    const firstMs = timed(pattern, reasons);
     // The least of some: the machine may have been busy with something else.
-    const againMs = Math.min(...Array.from({ length: 5 }, () => timed(pattern, reasons)));
+    const least = (time: () => number) => Math.min(...Array.from({ length: 5 }, time));
+    const firstMs = least(() => timed(compileReason(slowPattern), reasons));
+    const pattern = compileReason(slowPattern);
+    timed(pattern, reasons);
+    const againMs = least(() => timed(pattern, reasons));
     assert.ok(againMs < firstMs / 5, `${againMs} ms, at first ${firstMs} ms`);
   });
 

@@ -45,10 +45,13 @@ describe("selecting messages", () => {
     const reasons = slowReasons(60);
     return withCorrupt(reasons, async ({ store }) => {
       const selection = { queues: ["corrupt"], reason: slowPattern } as const;
-      const pattern = compileReason(slowPattern);
-      const allAtOnceMs = await longestStall(async () => {
-        for (const each of reasons) pattern.test(each);
-      });
+      const allAtOnce = () => {
+        const pattern = compileReason(slowPattern);
+        return longestStall(async () => {
+          for (const each of reasons) pattern.test(each);
+        });
+      };
+      const allAtOnceMs = Math.min(await allAtOnce(), await allAtOnce(), await allAtOnce());
       const longestInPageMs = async () => {
         const selector = new Selector(store.selecting(), selection);
         let seen = 0;

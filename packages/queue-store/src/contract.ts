@@ -766,7 +766,7 @@ export type StoreHealth = {
 export interface Store extends AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void>;
   readonly instanceName: string;
-  /** Redis TIME as far as known: last reading plus a monotonic offset. */
+  /** Redis TIME as far as known: a monotonic clock, and how far Redis is beyond it. */
   readonly clock: Clock;
   health(): StoreHealth;
   /** Each of these may be asked for once per process; the parts own timers and connections that the store closes. */

@@ -5,7 +5,8 @@ import { startRedis, waitFor, withStore } from "@postmq/testing";
 import type { RedisServer, StoreUnderTest } from "@postmq/testing";
 import { Redis } from "ioredis";
 
-const holdMs = 60_000;
+/** Longer than anybody waits here. */
+const holdMs = 600_000;
 
 describe("operations", () => {
   let redis: RedisServer;

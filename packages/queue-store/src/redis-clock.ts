@@ -10,7 +10,7 @@ export type ToldTime = {
 /**
  * How far Redis's clock is beyond the monotonic one. Redis read its clock between the asking and the hearing; within
  * that what was known is kept, so that one late answer does not set this clock back. It is not ahead, but by the way of
- * one question, after Redis's was set back.
+ * one question, where Redis's goes slower or was set back.
  *
  * @param beforeMs what was known before
  */

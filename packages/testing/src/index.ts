@@ -9,6 +9,7 @@ export type { ConnectionTimes, FakeSmtpOptions, ReceivedMessage } from "./fake-s
 export { smtpStages } from "./fake-smtp-stages.ts";
 export type { Behaviour, Credentials, Decide, SmtpStage, StageEvent } from "./fake-smtp-stages.ts";
 export type { TlsFacts } from "./server-handshake.ts";
+export { firstGood } from "./first-good.ts";
 export { freePort } from "./free-port.ts";
 export { findBrokenInvariants } from "./invariants.ts";
 export { Ledger } from "./ledger.ts";
@@ -43,7 +44,7 @@ export type { ReportedFailure, TestMail } from "./test-mail.ts";
 export { SmtpClient, sendMail } from "./smtp-client.ts";
 export type { ClientReply, MessageToSend } from "./smtp-client.ts";
 export { TcpProxy } from "./tcp-proxy.ts";
-export { firstGood, waitFor } from "./wait-for.ts";
+export { waitFor } from "./wait-for.ts";
 export type { WaitOptions } from "./wait-for.ts";
 export { withStore } from "./with-store.ts";
 export type { StoreUnderTest } from "./with-store.ts";

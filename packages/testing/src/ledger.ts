@@ -76,7 +76,7 @@ export class Ledger {
 
   /** Waits until every accepted recipient has an outcome. @throws Error that names the lost ones. */
   async settle(options: {
-    /** Default 120 000: it may wait for times of backoff. */
+    /** Default 120 000. */
     readonly timeoutMs?: number;
     /** Enters new deliveries and bounces; called at each look. */
     readonly refresh?: () => void | Promise<void>;

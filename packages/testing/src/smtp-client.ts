@@ -2,7 +2,7 @@
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 
-import { ByteReader, stuff } from "./byte-reader.ts";
+import { ByteReader, ConnectionEnded, stuff } from "./byte-reader.ts";
 
 export type ClientReply = {
   readonly code: number;
@@ -64,6 +64,17 @@ export class SmtpClient implements Disposable {
     }
     const code = Number.parseInt(lines[0] ?? "", 10);
     return { code, lines: lines.map((line) => line.slice(4)), text: lines.join("\n") };
+  }
+
+  /** All replies until the server closes, as text. */
+  async repliesToTheEnd(): Promise<readonly string[]> {
+    const replies: string[] = [];
+    try {
+      for (;;) replies.push((await this.reply()).text);
+    } catch (error) {
+      if (error instanceof ConnectionEnded) return replies;
+      throw error;
+    }
   }
 
   /** Sends one line and reads its reply. */

@@ -71,7 +71,10 @@ export class TcpProxy implements AsyncDisposable {
     });
   }
 
-  /** The first connection whose client says that text hangs from there on: nothing of the client passes. The others go on. */
+  /**
+   * The first connection whose client says that text hangs: the piece in which it stands is dropped, and all that the
+   * client says after it. The others go on. Resolves when it hangs.
+   */
   async hangAt(text: string): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#hanging = { text, begun: resolve };

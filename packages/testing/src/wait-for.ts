@@ -31,19 +31,3 @@ export async function waitFor<T>(
     await delay(options.everyMs ?? 10);
   }
 }
-
-/**
- * Plays up to so many rounds, until one is good: where a busy machine makes a round worse, and nothing makes it better
- * than what is tested.
- *
- * @returns the first good one, else the last
- */
-export async function firstGood<T>(
-  mostRounds: number,
-  play: () => Promise<T>,
-  isGood: (round: T) => boolean,
-): Promise<T> {
-  let round = await play();
-  for (let played = 1; played < mostRounds && !isGood(round); played += 1) round = await play();
-  return round;
-}

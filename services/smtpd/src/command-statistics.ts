@@ -5,20 +5,28 @@
  * Source: spec V12; Postfix src/smtpd/smtpd.c.
  */
 
-/** In the order in which the line names them; every other verb is `UNKNOWN`. */
+/** In the order in which the line names them, those that are always refused among them; every other verb is `UNKNOWN`. */
 const countedCommands = [
   "HELO",
   "EHLO",
+  "XCLIENT",
+  "XFORWARD",
+  "STARTTLS",
+  "AUTH",
   "MAIL",
   "RCPT",
   "DATA",
+  "BDAT",
   "RSET",
   "NOOP",
   "VRFY",
+  "ETRN",
   "QUIT",
   "UNKNOWN",
 ] as const;
 export type CountedCommand = (typeof countedCommands)[number];
+/** Known, and not offered. */
+export type RefusedCommand = "XCLIENT" | "XFORWARD" | "STARTTLS" | "AUTH" | "BDAT" | "ETRN";
 
 type Count = { accepted: number; all: number };
 

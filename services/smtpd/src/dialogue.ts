@@ -25,7 +25,7 @@ import type { ClientAttributes, Clock, Envelope, Recipient, VerpRules } from "@p
 
 import { parsePathCommand, splitCommand } from "./command-line.ts";
 import { CommandStatistics } from "./command-statistics.ts";
-import type { CountedCommand } from "./command-statistics.ts";
+import type { CountedCommand, RefusedCommand } from "./command-statistics.ts";
 import type { CommitDeadline } from "./commit-deadline.ts";
 import { parseMailParameters, parseRcptParameters } from "./envelope-parameters.ts";
 import type { MailParameters } from "./envelope-parameters.ts";
@@ -82,18 +82,24 @@ type Command = {
 };
 
 /**
- * What is answered to extensions that are not offered, as Postfix does while they are off (asked of its smtpd 3.7).
- * RFC 5321 §4.2.4 has 502 for a command that is known and not implemented; none of these is announced.
+ * What is answered to extensions that are not offered, and not announced: what Postfix says while they are off (compared
+ * in test/parity/smtpd-not-offered.test.ts). RFC 5321 §4.2.4 has 502 for a command that is known and not implemented.
+ *
+ * Departs: Postfix's ETRN can't be turned off.
  */
-const notImplemented = "5.5.1 Error: command not implemented";
-const unauthorized = "550 5.7.0 Error: insufficient authorization";
-const whenNotOffered: ReadonlyMap<string, Reply> = new Map([
-  ["STARTTLS", `502 ${notImplemented}`],
-  ["ETRN", `502 ${notImplemented}`],
-  ["AUTH", "503 5.5.1 Error: authentication not enabled"],
-  ["XCLIENT", unauthorized],
-  ["XFORWARD", unauthorized],
-]);
+const refusals: Readonly<Record<RefusedCommand, Reply>> = {
+  XCLIENT: "550 5.7.0 Error: insufficient authorization",
+  XFORWARD: "550 5.7.0 Error: insufficient authorization",
+  STARTTLS: "502 5.5.1 Error: command not implemented",
+  AUTH: "503 5.5.1 Error: authentication not enabled",
+  // And the end, as after each 521: content follows at once, which would be taken for commands.
+  BDAT: "521 5.5.1 Error: command not implemented",
+  ETRN: "502 5.5.1 Error: command not implemented",
+};
+
+function isRefused(verb: string): verb is RefusedCommand {
+  return Object.hasOwn(refusals, verb);
+}
 
 /** Other protocols that end up here: web pages, proxies. Source: postconf(5) smtpd_forbidden_commands. */
 const forbiddenCommands = new Set(["CONNECT", "GET", "POST"]);
@@ -153,8 +159,8 @@ export class Dialogue {
   command(line: string, isInputWaiting: boolean, isBareNewline: boolean): Reply {
     const { verb, rest } = splitCommand(line);
     const command = commands.get(verb);
-    this.#stage = command === undefined ? "UNKNOWN" : verb;
-    const name = command?.name ?? "UNKNOWN";
+    const name = command?.name ?? (isRefused(verb) ? verb : "UNKNOWN");
+    this.#stage = name;
     this.#statistics.count(name);
     if (isBareNewline && this.#refusesBareNewline) {
       return this.#farewell("550 5.5.2 Error: bare <LF> received");
@@ -363,10 +369,10 @@ export class Dialogue {
   }
 
   #unknown(verb: string, line: string): Reply {
-    // 521 and the end, as Postfix: content follows at once, which would be taken for commands.
-    if (verb === "BDAT") return this.#farewell(`521 ${notImplemented}`);
-    const refusal = whenNotOffered.get(verb);
-    if (refusal !== undefined) return refusal;
+    if (isRefused(verb)) {
+      const refusal = refusals[verb];
+      return replyCode(refusal) === "521" ? this.#farewell(refusal) : refusal;
+    }
     if (forbiddenCommands.has(verb) || headerLike.test(line) || /^[^A-Za-z]/.test(line)) {
       this.#context.log.warning(
         `non-SMTP command from ${this.#clientText()}: ${printable(line.slice(0, 100))}`,

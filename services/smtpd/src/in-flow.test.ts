@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { SmtpClient, waitFor } from "@postmq/testing";
 
 import { MemoryIntake } from "./memory-intake.test-support.ts";
-import { openData, repliesToTheEnd } from "./say.test-support.ts";
+import { openData } from "./say.test-support.ts";
 import { startListener } from "./start-listener.test-support.ts";
 
 /** Sends a whole message but for the reply to its dot. */
@@ -51,7 +51,7 @@ describe("smtpd while the scheduler is behind with new mail", () => {
     await sendMessage(client);
     await waitFor(() => asked > 0);
     const drained = server.listener.drain();
-    assert.match((await repliesToTheEnd(client))[0] ?? "", /^250 /);
+    assert.match((await client.repliesToTheEnd())[0] ?? "", /^250 /);
     client[Symbol.dispose]();
     await drained;
     assert.ok(performance.now() - startMs < 9000);

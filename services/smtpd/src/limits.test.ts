@@ -6,7 +6,7 @@ import { describe, it } from "node:test";
 import { SmtpClient, waitFor } from "@postmq/testing";
 
 import { MemoryIntake } from "./memory-intake.test-support.ts";
-import { connectTo, openData, repliesToTheEnd, say } from "./say.test-support.ts";
+import { connectTo, openData, say } from "./say.test-support.ts";
 import { startListener } from "./start-listener.test-support.ts";
 
 const unknown = ["NONSENSE", "500 5.5.2 Error: command not recognized"] as const;
@@ -18,7 +18,7 @@ describe("error and junk limits (spec smtpd.md §2)", () => {
     await using server = await startListener({ intake: new MemoryIntake(), parameters });
     using client = await connectTo(server.port);
     await say(client, [unknown, ["NOOP", "250 2.0.0 Ok"], unknown, unknown]);
-    assert.deepEqual(await repliesToTheEnd(client), [tooMany]);
+    assert.deepEqual(await client.repliesToTheEnd(), [tooMany]);
   });
 
   it("V13 delays every reply beyond smtpd_soft_error_limit", async () => {
@@ -64,7 +64,7 @@ describe("error and junk limits (spec smtpd.md §2)", () => {
       noop,
       noop,
     ]);
-    assert.deepEqual(await repliesToTheEnd(client), [tooMany]);
+    assert.deepEqual(await client.repliesToTheEnd(), [tooMany]);
   });
 
   it("V16 ends the session of a client that is silent for smtpd_timeout, in DATA too", async () => {
@@ -76,8 +76,8 @@ describe("error and junk limits (spec smtpd.md §2)", () => {
     await openData(dawdling);
     dawdling.send("Subject: x\r\n\r\nhalf of");
     const timeout = "421 4.4.2 mail.example.com Error: timeout exceeded";
-    assert.deepEqual(await repliesToTheEnd(idle), [timeout]);
-    assert.deepEqual(await repliesToTheEnd(dawdling), [timeout]);
+    assert.deepEqual(await idle.repliesToTheEnd(), [timeout]);
+    assert.deepEqual(await dawdling.repliesToTheEnd(), [timeout]);
     assert.ok(server.lines.includes("timeout after CONNECT from localhost[127.0.0.1]"));
     assert.ok(server.lines.includes("timeout after DATA (21 bytes) from localhost[127.0.0.1]"));
     assert.equal(intake.open.size, 0, "content was left behind");

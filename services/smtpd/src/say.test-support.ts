@@ -1,7 +1,7 @@
 /** Plays one side of a conversation and compares what the server answers. */
 import assert from "node:assert/strict";
 
-import { ConnectionEnded, SmtpClient } from "@postmq/testing";
+import { SmtpClient } from "@postmq/testing";
 
 /** Connects and reads the greeting; no EHLO. */
 export async function connectTo(port: number): Promise<SmtpClient> {
@@ -28,15 +28,4 @@ export async function openData(client: SmtpClient, recipient = "b@example.net"):
     [`RCPT TO:<${recipient}>`, "250 2.1.5 Ok"],
     ["DATA", "354 End data with <CR><LF>.<CR><LF>"],
   ]);
-}
-
-/** All replies until the server closes. */
-export async function repliesToTheEnd(client: SmtpClient): Promise<readonly string[]> {
-  const replies: string[] = [];
-  try {
-    for (;;) replies.push((await client.reply()).text);
-  } catch (error) {
-    if (error instanceof ConnectionEnded) return replies;
-    throw error;
-  }
 }

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { SmtpClient, waitFor } from "@postmq/testing";
 
 import { MemoryIntake } from "./memory-intake.test-support.ts";
-import { connectTo, openData, repliesToTheEnd, say } from "./say.test-support.ts";
+import { connectTo, openData, say } from "./say.test-support.ts";
 import { startListener } from "./start-listener.test-support.ts";
 
 describe("log lines (V12)", () => {
@@ -23,7 +23,7 @@ describe("log lines (V12)", () => {
     await client.command("Subject: no id\r\n\r\n.");
     await say(client, [["NONSENSE", "500 5.5.2 Error: command not recognized"]]);
     client.send("QUIT\r\n");
-    await repliesToTheEnd(client);
+    await client.repliesToTheEnd();
     await waitFor(() => server.lines.some((line) => line.startsWith("disconnect")));
     const [first, second] = intake.messages;
     assert.deepEqual(server.lines, [
@@ -62,7 +62,7 @@ describe("what a client says (security.md 3, 14)", () => {
       replies.push(
         ...(line.startsWith("HELO")
           ? [(await client.reply()).text]
-          : await repliesToTheEnd(client)),
+          : await client.repliesToTheEnd()),
       );
     }
     using second = await SmtpClient.open(server.port, `h${hostile}`);
@@ -96,7 +96,7 @@ describe("what a client says (security.md 3, 14)", () => {
       ["AUTH PLAIN AGNhbmFyeQBjYW5hcnk=", "503 5.5.1 Error: authentication not enabled"],
     ]);
     client.send("QUIT\r\n");
-    await repliesToTheEnd(client);
+    await client.repliesToTheEnd();
     await waitFor(() => server.lines.some((line) => line.startsWith("disconnect")));
     assert.doesNotMatch(server.lines.join("\n"), /AGNhbmFyeQ/);
   });

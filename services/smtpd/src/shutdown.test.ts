@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import { SmtpClient, waitFor } from "@postmq/testing";
 
 import { MemoryIntake } from "./memory-intake.test-support.ts";
-import { connectTo, openData, repliesToTheEnd } from "./say.test-support.ts";
+import { connectTo, openData } from "./say.test-support.ts";
 import { startListener } from "./start-listener.test-support.ts";
 
 const stopping = "421 4.3.2 mail.example.com Service shutting down, closing transmission channel";
@@ -17,8 +17,8 @@ describe("shutdown (P10)", () => {
     using amidTransaction = await SmtpClient.open(server.port);
     await amidTransaction.command("MAIL FROM:<a@example.com>");
     const drained = server.listener.drain();
-    assert.deepEqual(await repliesToTheEnd(fresh), [stopping]);
-    assert.deepEqual(await repliesToTheEnd(amidTransaction), [stopping]);
+    assert.deepEqual(await fresh.repliesToTheEnd(), [stopping]);
+    assert.deepEqual(await amidTransaction.repliesToTheEnd(), [stopping]);
     const refused = await new Promise((resolve) => {
       connect(server.port, "127.0.0.1").on("error", resolve).on("connect", resolve);
     });
@@ -37,7 +37,7 @@ describe("shutdown (P10)", () => {
     await waitFor(() => intake.open.size === 1);
     const drained = server.listener.drain();
     client.send("second half\r\n.\r\n");
-    const replies = await repliesToTheEnd(client);
+    const replies = await client.repliesToTheEnd();
     assert.match(replies[0] ?? "", /^250 2\.0\.0 Ok: queued as /);
     assert.deepEqual(replies.slice(1), [stopping]);
     client[Symbol.dispose]();
@@ -68,7 +68,7 @@ describe("shutdown (P10)", () => {
     client.send("Subject: x\r\n\r\nhalf");
     await waitFor(() => intake.open.size === 1);
     await server.listener.drain(50);
-    assert.deepEqual(await repliesToTheEnd(client), []);
+    assert.deepEqual(await client.repliesToTheEnd(), []);
     assert.equal(intake.messages.length, 0);
     assert.equal(intake.open.size, 0);
   });

@@ -7,7 +7,7 @@ import { SmtpClient, startPostmq, startRedis, waitFor, withStore } from "@postmq
 import type { RedisServer } from "@postmq/testing";
 import { parseQueueId } from "@postmq/vocabulary";
 
-import { openData, repliesToTheEnd } from "./say.test-support.ts";
+import { openData } from "./say.test-support.ts";
 import { startListener } from "./start-listener.test-support.ts";
 
 const trouble = "451 4.3.0 Error: queue file write error";
@@ -341,10 +341,10 @@ describe("the smtpd process", () => {
     const exit = system.service("smtpd").terminate();
     const farewell =
       "421 4.3.2 mail.example.com Service shutting down, closing transmission channel";
-    assert.deepEqual(await repliesToTheEnd(idle), [farewell]);
+    assert.deepEqual(await idle.repliesToTheEnd(), [farewell]);
     idle[Symbol.dispose]();
     busy.send(" and half\r\n.\r\n");
-    const replies = await repliesToTheEnd(busy);
+    const replies = await busy.repliesToTheEnd();
     assert.match(replies[0] ?? "", /^250 2\.0\.0 Ok: queued as/);
     busy[Symbol.dispose]();
     assert.equal((await exit).code, 0);

@@ -4,7 +4,7 @@ import { describe, it } from "node:test";
 import { SmtpClient } from "@postmq/testing";
 
 import { MemoryIntake } from "./memory-intake.test-support.ts";
-import { connectTo, openData, repliesToTheEnd, say } from "./say.test-support.ts";
+import { connectTo, openData, say } from "./say.test-support.ts";
 import { startListener } from "./start-listener.test-support.ts";
 
 /** Ends of data that some server somewhere has taken for one. Source: security.md 1. */
@@ -110,7 +110,7 @@ describe("SMTP smuggling (security.md 1, V28, V29)", () => {
     second.send("Subject: x\r\n\r\nbody\nmore\r\n.\r\n");
     assert.equal((await second.reply()).text, "550 5.5.2 Error: bare <LF> received");
     second.send("NOOP\n");
-    assert.deepEqual(await repliesToTheEnd(second), ["550 5.5.2 Error: bare <LF> received"]);
+    assert.deepEqual(await second.repliesToTheEnd(), ["550 5.5.2 Error: bare <LF> received"]);
     assert.equal(strict.messages.length, 0);
     assert.equal(strict.open.size, 0);
   });
@@ -135,7 +135,7 @@ describe("V30 input before its turn", () => {
     for (const command of ["EHLO client", "HELO client", "DATA", "NOOP", "VRFY b@example.net"]) {
       using client = await SmtpClient.open(server.port);
       client.send(`${command}\r\nMAIL FROM:<a@example.com>\r\n`);
-      assert.deepEqual(await repliesToTheEnd(client), [lost], command);
+      assert.deepEqual(await client.repliesToTheEnd(), [lost], command);
     }
     assert.ok(
       server.lines.includes("improper command pipelining after DATA from localhost[127.0.0.1]"),
@@ -147,10 +147,10 @@ describe("V30 input before its turn", () => {
     using polite = await connectTo(server.port);
     await say(polite, [["HELO client", "250 mail.example.com"]]);
     polite.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\n");
-    assert.deepEqual(await repliesToTheEnd(polite), [lost]);
+    assert.deepEqual(await polite.repliesToTheEnd(), [lost]);
     using rude = await SmtpClient.connect(server.port);
     rude.send("MAIL FROM:<a@example.com>\r\nRCPT TO:<b@example.net>\r\nDATA\r\nx\r\n.\r\n");
-    const replies = await repliesToTheEnd(rude);
+    const replies = await rude.repliesToTheEnd();
     assert.deepEqual(replies, ["220 mail.example.com ESMTP postmq", lost]);
   });
 
@@ -161,7 +161,7 @@ describe("V30 input before its turn", () => {
     });
     using client = await connectTo(server.port);
     client.send("HELO client\r\nNOOP\r\nQUIT\r\n");
-    assert.deepEqual(await repliesToTheEnd(client), [
+    assert.deepEqual(await client.repliesToTheEnd(), [
       "250 mail.example.com",
       "250 2.0.0 Ok",
       "221 2.0.0 Bye",

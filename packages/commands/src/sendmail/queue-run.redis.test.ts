@@ -163,7 +163,8 @@ describe("sendmail's runs of the queue", () => {
           flushes += events.filter(({ kind }) => kind === "flush").length;
           return flushes >= 2;
         },
-        { describe: "two flushes" },
+        // A second each.
+        { timeoutMs: 30_000, describe: "two flushes" },
       );
       const exit = await child.terminate();
       assert.equal(exit.code, 0, child.stderr);

@@ -3,8 +3,7 @@ import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, truncateSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it, type TestContext } from "node:test";
-import { setTimeout as pause } from "node:timers/promises";
-import { run } from "@postmq/testing";
+import { run, waitFor } from "@postmq/testing";
 import { systemClock } from "@postmq/vocabulary";
 import { endLeftRedis, prepareOwnRedis, spawnOwnRedis, untilRedisAnswers } from "./own-redis.ts";
 import { parseScale, planProcesses } from "./service-plan.ts";
@@ -57,14 +56,6 @@ function readEvents(logFile: string) {
     }));
 }
 
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadlineMs = Date.now() + 60_000;
-  while (!condition()) {
-    if (Date.now() > deadlineMs) throw new Error(`gave up waiting for ${what}`);
-    await pause(10);
-  }
-}
-
 function pidsOf(events: ReturnType<typeof readEvents>): readonly number[] {
   return events.filter(({ event }) => event === "started").map(({ pid }) => pid);
 }
@@ -83,7 +74,7 @@ describe("Supervisor", () => {
   it("says where each process listens, then that all are ready, and ends cleanly", async (test) => {
     const { supervisor, lines, warnings, events } = supervise(test);
     const status = supervisor.run();
-    await until(() => lines.includes("ready"), "ready");
+    await waitFor(() => lines.includes("ready"), { describe: "ready" });
     assert.equal(lines.length, 17);
     assert.equal(lines.at(-1), "ready");
     assert.ok(lines.includes("listening smtpd 127.0.0.1:1"));
@@ -98,7 +89,7 @@ describe("Supervisor", () => {
   it("stops Redis last, when every service has drained into it", async (test) => {
     const { supervisor, lines, events, directory } = supervise(test);
     const status = supervisor.run();
-    await until(() => lines.includes("ready"), "ready");
+    await waitFor(() => lines.includes("ready"), { describe: "ready" });
     supervisor.end();
     await status;
     const drained = events().filter(({ event }) => event.startsWith("drained"));
@@ -110,11 +101,11 @@ describe("Supervisor", () => {
   it("starts a process again that dies, and Redis too", async (test) => {
     const { supervisor, lines, warnings, events, directory } = supervise(test);
     const status = supervisor.run();
-    await until(() => lines.includes("ready"), "ready");
+    await waitFor(() => lines.includes("ready"), { describe: "ready" });
     const [victim = 0] = pidsOf(events());
     process.kill(victim, "SIGKILL");
     process.kill(redisPid(directory), "SIGKILL");
-    await until(() => pidsOf(events()).length === 9, "a ninth process");
+    await waitFor(() => pidsOf(events()).length === 9, { describe: "a ninth process" });
     await untilRedisAnswers(prepareOwnRedis(directory), AbortSignal.timeout(10_000));
     supervisor.end();
     assert.equal(await status, 0);
@@ -130,7 +121,7 @@ describe("Supervisor", () => {
       graceMs: 500,
     });
     const status = supervisor.run();
-    await until(() => lines.includes("ready"), "ready");
+    await waitFor(() => lines.includes("ready"), { describe: "ready" });
     supervisor.end();
     assert.equal(await status, 0);
     assert.ok(warnings.includes("process qmgr did not end within 0.5 s: killed"));
@@ -156,7 +147,7 @@ describe("Supervisor", () => {
       redisUrl: `unix://${place.socketPath}`,
     });
     const status = supervisor.run();
-    await until(() => lines.includes("ready"), "ready");
+    await waitFor(() => lines.includes("ready"), { describe: "ready" });
     supervisor.end();
     assert.equal(await status, 0);
     assert.equal(existsSync(join(directory, "redis")), false);
@@ -178,7 +169,7 @@ describe("Supervisor", () => {
     const left = spawnOwnRedis(place);
     await untilRedisAnswers(place, AbortSignal.timeout(10_000));
     const status = supervisor.run();
-    await until(() => lines.includes("ready"), "ready");
+    await waitFor(() => lines.includes("ready"), { describe: "ready" });
     assert.equal(left.exitCode, 0);
     assert.deepEqual(warnings, ["ended a Redis that an earlier start had left running"]);
     supervisor.end();
@@ -200,7 +191,7 @@ describe("Supervisor", () => {
     // In the middle of the script's last command.
     truncateSync(file, readFileSync(file).lastIndexOf("half3"));
     const status = supervisor.run();
-    await until(() => lines.includes("ready"), "ready");
+    await waitFor(() => lines.includes("ready"), { describe: "ready" });
     assert.deepEqual(warnings, [
       "Redis found its append-only file torn at the end, and wrote it anew",
     ]);

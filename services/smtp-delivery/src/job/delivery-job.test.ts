@@ -291,7 +291,7 @@ describe("connections between messages and jobs", () => {
 
   it("D25 forgets an idle connection that the server ends", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = await startWorker();
+    await using test = await startWorker({ POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "100s" });
     await test.serve(request(1, server.relayhost));
     assert.equal(test.worker.cache.size, 1);
     server.cutAll();

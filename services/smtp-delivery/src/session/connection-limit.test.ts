@@ -17,6 +17,9 @@ const shortTimes = {
   POSTMQ_SMTP_MAIL_TIMEOUT: "1s",
 };
 
+/** So that no idle connection ends by itself while a test waits. */
+const keepsIdle = { POSTMQ_SMTP_CONNECTION_CACHE_TIME_LIMIT: "100s" };
+
 /** Tokens that are out, over all destinations. */
 const out = ({ delivering }: TestWorker) =>
   [...delivering.open.values()].reduce((sum, count) => sum + count, 0);
@@ -30,7 +33,7 @@ async function deliver(
   env: Readonly<Record<string, string>> = {},
 ) {
   await using server = await FakeSmtpServer.start({ decide });
-  await using test = await startWorker(env);
+  await using test = await startWorker({ ...keepsIdle, ...env });
   await test.serve(request(1, server.relayhost));
   assert.equal(test.delivering.open.size, 1);
   await returned(test);
@@ -98,7 +101,7 @@ describe("the token of a connection", () => {
 
   it("goes back when the server ends a connection that is idle", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = await startWorker();
+    await using test = await startWorker(keepsIdle);
     await test.serve(request(1, server.relayhost));
     assert.equal(test.worker.cache.size, 1);
     server.cutAll();
@@ -111,7 +114,7 @@ describe("the token of a connection", () => {
 
   it("goes back when the dot is not approved", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = await startWorker();
+    await using test = await startWorker(keepsIdle);
     test.delivering.mark = async () => false;
     await test.serve(request(1, server.relayhost));
     await returned(test);
@@ -119,7 +122,7 @@ describe("the token of a connection", () => {
 
   it("goes back when the process drains", async () => {
     await using server = await FakeSmtpServer.start();
-    const test = await startWorker();
+    const test = await startWorker(keepsIdle);
     await test.serve(request(1, server.relayhost));
     await test[Symbol.asyncDispose]();
     await returned(test);
@@ -147,7 +150,7 @@ describe("the token of a connection", () => {
 describe("an idle connection", () => {
   it("gives way when another worker wants to connect there", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = await startWorker();
+    await using test = await startWorker(keepsIdle);
     await test.serve(request(1, server.relayhost));
     test.delivering.connections.onAsked("smtp:[192.0.2.1]:25");
     assert.equal(test.worker.cache.size, 1);
@@ -158,7 +161,7 @@ describe("an idle connection", () => {
 
   it("S32: is kept only if the scheduler asked for that; one that is there is used in any case", async () => {
     await using server = await FakeSmtpServer.start();
-    await using test = await startWorker();
+    await using test = await startWorker(keepsIdle);
     await test.serve(request(1, server.relayhost));
     assert.equal(test.worker.cache.size, 1);
     await test.worker.serve({
@@ -225,7 +228,7 @@ describe("a destination without a place for one more connection", () => {
     await using server = await FakeSmtpServer.start({
       decide: at("rcpt", { reply: "450 4.2.0 later" }),
     });
-    await using test = await startWorker();
+    await using test = await startWorker(keepsIdle);
     const { connections } = test.delivering;
     let places = 1;
     const take = connections.take.bind(connections);
