@@ -177,7 +177,9 @@ describe("operations over HTTP while mail flows", () => {
       const { id, index } = await frozenAtWork(system, store, operations);
       await trouble(index, id);
       const view = await ended(system, id);
-      assert.partialDeepStrictEqual(view, { state: "done", done: many, seen: many }, name);
+      assert.partialDeepStrictEqual(view, { state: "done", done: many }, name);
+      // Of the mail that flows, some may be looked at, too.
+      assert.ok(Number(view["seen"]) >= many, `${name}: ${String(view["seen"])}`);
       // More than one where the machine stood still for longer than an operation is held.
       assert.ok(Number(view["restarts"]) >= 1, name);
       const { entries } = await read(`${system.adminUrl}/v1/audit?limit=1000`);
